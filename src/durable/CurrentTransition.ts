@@ -1,0 +1,24 @@
+/**
+ * The transition that the running handler belongs to. It is there inside handlers and nowhere else.
+ *
+ * What a handler sends to other servers joins it: the messages are put in line by the very commit that stores the handler's
+ * state, or not at all. Nothing has to be said for that: a plain `cast` made inside a handler finds the transition by itself.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import type { Outgoing } from "./DurableStorage.ts"
+
+/**
+ * The running handler's transition, as a service that only handlers have.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export class CurrentTransition extends Context.Service<CurrentTransition, {
+  /** The server whose handler runs. */
+  readonly kind: string
+  readonly key: string
+  /** Adds a message to what the transition sends. */
+  readonly stage: (outgoing: Outgoing) => void
+}>()("holdfast/durable/CurrentTransition") {}

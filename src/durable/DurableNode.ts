@@ -1,0 +1,128 @@
+/**
+ * This process's part in durable servers: it runs the handlers that are given to it, and sends messages to all the others.
+ *
+ * A node joins a storage with a lease. While the lease lasts, other processes leave the servers that the node holds alone;
+ * when it ends, they take them over. Nothing rests on that but speed: what a node commits is decided by what the storage
+ * holds, not by the time, so a node that was paused for an hour does no harm when it goes on.
+ *
+ * `layerPostgres` is storage and node in one, on any `PgClient`. `layerMemory` keeps everything in this process, for tests.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { DurableStorage } from "./DurableStorage.ts"
+import { enter } from "./internal/nodes.ts"
+import { Residency } from "./internal/residency.ts"
+import { close, run } from "./internal/service.ts"
+import * as MemoryStorage from "./MemoryStorage.ts"
+
+/**
+ * How a node goes about its work.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** For how long the node counts as alive without a sign of it. Shorter: faster take-over. Longer: longer pauses are borne. */
+  readonly lease: Duration.Input
+  /** How often to look for what a lost notification would have told. */
+  readonly pollInterval: Duration.Input
+  /** How long a closing node lets handlers finish. */
+  readonly drainTimeout: Duration.Input
+  /** How long a call waits for its reply, unless it says otherwise. */
+  readonly callTimeout: Duration.Input
+  /** How long answers are kept under their primary keys. */
+  readonly outcomeRetention: Duration.Input
+  /** After how long without use a server whose handlers are elsewhere is forgotten here. */
+  readonly clientIdleTime: Duration.Input
+  /** How many servers' steps go into one commit at most. */
+  readonly maxGroup: number
+}
+
+/**
+ * The options of nodes, with their defaults: a lease of 5 seconds, a poll each second, 10 seconds to drain, calls that wait
+ * 5 seconds, answers kept for 7 days. Change some with `Layer.provide(Layer.succeed(DurableNode.DurableNodeOptions, …))`.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export const DurableNodeOptions = Context.Reference<Options>("holdfast/durable/DurableNodeOptions", {
+  defaultValue: () => defaults
+})
+
+/**
+ * The defaults, to be spread where only some are to change.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const defaults: Options = {
+  lease: "5 seconds",
+  pollInterval: "1 second",
+  drainTimeout: "10 seconds",
+  callTimeout: "5 seconds",
+  outcomeRetention: "7 days",
+  clientIdleTime: "1 minute",
+  maxGroup: 1000
+}
+
+/**
+ * This process as a node.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export class DurableNode extends Context.Service<DurableNode, {
+  /** The node's id in its storage. It changes when the node was declared dead and has come back. */
+  readonly id: Effect.Effect<number>
+  /** How many servers are in memory here. */
+  readonly residents: Effect.Effect<number>
+}>()("holdfast/durable/DurableNode") {}
+
+const millis = (input: Duration.Input): number => Duration.toMillis(Duration.fromInputUnsafe(input))
+
+/**
+ * A node on whichever storage there is.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<DurableNode, never, DurableStorage> = Layer.effect(
+  DurableNode,
+  Effect.gen(function*() {
+    const options = yield* DurableNodeOptions
+    const storage = yield* DurableStorage
+    const clock = yield* Clock.Clock
+    const nodeStorage = yield* storage.join({
+      lease: Duration.fromInputUnsafe(options.lease),
+      outcomeRetention: Duration.fromInputUnsafe(options.outcomeRetention)
+    })
+    const fork = Effect.runForkWith(yield* Effect.context<never>())
+    const node = new Residency(nodeStorage, clock, fork)
+    const drainMillis = millis(options.drainTimeout)
+    yield* Effect.forkScoped(run(node, {
+      pollMillis: millis(options.pollInterval),
+      drainMillis,
+      maxGroup: options.maxGroup,
+      clientIdleMillis: millis(options.clientIdleTime)
+    }))
+    // Closed first, while the fibers that commit still run.
+    yield* Effect.addFinalizer(() => close(node, drainMillis))
+    return enter({ residency: node, drainMillis, callMillis: millis(options.callTimeout) }, {
+      id: Effect.sync(() => nodeStorage.node()),
+      residents: Effect.sync(() => node.size)
+    })
+  })
+)
+
+/**
+ * A node on a storage in memory: everything there is of it ends with the layer's scope.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerMemory: Layer.Layer<DurableNode | DurableStorage> = Layer.provideMerge(layer, MemoryStorage.layer)

@@ -1,0 +1,373 @@
+/**
+ * A durable server: a state that outlives any process, and the operations on it, named by a kind and a key.
+ *
+ * `make` defines one: the schema of its state, and its protocol as `Rpc` definitions. The definition needs no handlers, so a
+ * process that only sends messages imports nothing else. `toLayer` gives it handlers in this process; `client` gives refs,
+ * with `call` (waits for the reply, which comes after the commit) and `cast` (resolves once the message, or its effect, is
+ * durable). Which process runs the handlers, and whether it is still the one of a minute ago, is nobody's concern: at any
+ * time at most one process can change the state, and every message is handled in exactly one transition.
+ *
+ * @since 0.1.0
+ */
+import type * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import type * as Rpc from "effect/rpc/Rpc"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import type { CurrentTransition } from "./CurrentTransition.ts"
+import type { DurableNode } from "./DurableNode.ts"
+import type { DurableServerError } from "./DurableServerError.ts"
+import * as client from "./internal/client.ts"
+import { compile } from "./internal/definition.ts"
+import { register } from "./internal/register.ts"
+import type { Outcome } from "./Outcome.ts"
+
+/**
+ * The runtime type identifier of definitions.
+ *
+ * @since 0.1.0
+ * @category type IDs
+ */
+export const TypeId: TypeId = "~holdfast/durable/DurableServer"
+
+/**
+ * The type-level identifier of definitions.
+ *
+ * @since 0.1.0
+ * @category type IDs
+ */
+export type TypeId = "~holdfast/durable/DurableServer"
+
+/**
+ * A schema that encodes and decodes without services, as everything durable must.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Durable = Schema.Top & { readonly DecodingServices: never; readonly EncodingServices: never }
+
+/**
+ * A schema for keys: whatever it describes, it is encoded to a string.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type KeySchema = Durable & { readonly Encoded: string }
+
+/**
+ * The definition of a kind of durable server. Made by `make`; extend it to give it a name of its own.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface DurableServer<
+  in out Kind extends string,
+  in out State extends Durable,
+  in out Rpcs extends Rpc.Any,
+  in out Key extends KeySchema
+> {
+  new(_: never): {}
+  readonly [TypeId]: typeof TypeId
+  /** The name under which its rows are kept. Renaming it loses them. */
+  readonly kind: Kind
+  readonly state: State
+  readonly protocol: ReadonlyArray<Rpcs>
+  readonly key: Key
+  readonly "~Rpcs": Rpcs
+
+  /**
+   * Refs by key. Needs no handlers in this process.
+   */
+  client<Self extends Any>(this: Self): Effect.Effect<(key: KeyOf<Self>) => Ref<Self>, never, DurableNode>
+
+  /**
+   * Runs these servers in this process: at most one process at a time runs each, and another one goes on when it ends.
+   *
+   * `build` is the behaviour, or an Effect of it. The layer ends with its scope: what is being handled is finished first.
+   */
+  toLayer<Self extends Any, const B extends Behaviour<Self>, EX = never, RX = never>(
+    this: Self,
+    build: (B & Checked<Self, B>) | Effect.Effect<B & Checked<Self, B>, EX, RX>,
+    options?: Options
+  ): Layer.Layer<
+    never,
+    EX,
+    DurableNode | Exclude<RX | BehaviourServices<B>, Scope.Scope | CurrentTransition>
+  >
+
+  /**
+   * Gives a behaviour its types where it stands alone, inside the Effect given to `toLayer` for instance.
+   */
+  of<Self extends Any, const B extends Behaviour<Self>>(this: Self, behaviour: B & Checked<Self, B>): B
+}
+
+/**
+ * Any definition.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Any {
+  readonly [TypeId]: typeof TypeId
+  readonly kind: string
+  readonly state: Durable
+  readonly protocol: ReadonlyArray<Rpc.Any>
+  readonly key: KeySchema
+  readonly "~Rpcs": Rpc.Any
+}
+
+/**
+ * The state of a server, decoded.
+ *
+ * @since 0.1.0
+ * @category utility types
+ */
+export type StateOf<Self extends Any> = Self["state"]["Type"]
+
+/**
+ * The key of a server, decoded.
+ *
+ * @since 0.1.0
+ * @category utility types
+ */
+export type KeyOf<Self extends Any> = Self["key"]["Type"]
+
+/**
+ * The names of a server's operations.
+ *
+ * @since 0.1.0
+ * @category utility types
+ */
+export type Tag<Self extends Any> = Self["~Rpcs"]["_tag"]
+
+/** The operation of that name. */
+type RpcOf<Self extends Any, T extends string> = Extract<Self["~Rpcs"], { readonly _tag: T }>
+
+/**
+ * What a handler is given: the message, the state it meets, and the ways to answer.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Request<Self extends Any, T extends string> {
+  readonly payload: Rpc.Payload<RpcOf<Self, T>>
+  /** The state as every earlier message left it. */
+  readonly state: StateOf<Self>
+  readonly key: KeyOf<Self>
+  /** Whether somebody waits for the answer. */
+  readonly event: "call" | "cast"
+  /** The same for every attempt at this message, and for no other message. */
+  readonly messageId: string
+  /** From 1. */
+  readonly attempt: number
+  /** Answers, and sets the state where one is given. */
+  reply(
+    value: Rpc.Success<RpcOf<Self, T>>,
+    next?: StateOf<Self>
+  ): Outcome<Rpc.Success<RpcOf<Self, T>>, StateOf<Self>>
+  /** Sets the state where one is given. Only for operations without a success: a call resolves at the commit. */
+  noReply: Rpc.Success<RpcOf<Self, T>> extends void ? (next?: StateOf<Self>) => Outcome<void, StateOf<Self>> : never
+}
+
+/** A value, or an Effect of one. */
+type OrEffect<A, E, R> = A | Effect.Effect<A, E, R>
+
+/**
+ * What a kind of server does: how its state begins, and how it answers each of its operations.
+ *
+ * A handler answers an outcome, or an Effect of one. Its typed failure is the caller's answer: the message is consumed and
+ * the state stays. A defect is a failed attempt, tried again by `defectRetryPolicy` and at last parked.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Behaviour<Self extends Any> {
+  readonly init: (key: KeyOf<Self>) => OrEffect<StateOf<Self>, never, any>
+  readonly handlers: {
+    readonly [T in Tag<Self>]: (
+      request: Request<Self, T>
+    ) => OrEffect<
+      Outcome<Rpc.Success<RpcOf<Self, T>>, StateOf<Self>>,
+      Rpc.Error<RpcOf<Self, T>> | DurableServerError,
+      any
+    >
+  }
+}
+
+/**
+ * Refuses handlers for operations that the protocol does not declare.
+ *
+ * @since 0.1.0
+ * @category utility types
+ */
+export type Checked<Self extends Any, B> = B extends { readonly handlers: infer H }
+  ? { readonly handlers: { readonly [K in Exclude<keyof H, Tag<Self>>]: never } }
+  : unknown
+
+/** The services of what a function gives back. */
+type ServicesOf<F> = F extends (...args: any) => infer X ? X extends Effect.Effect<any, any, infer R> ? R : never : never
+
+/**
+ * The services that a behaviour's `init` and handlers use.
+ *
+ * @since 0.1.0
+ * @category utility types
+ */
+export type BehaviourServices<B> = B extends { readonly init: infer I; readonly handlers: infer H }
+  ? ServicesOf<I> | { [K in keyof H]: ServicesOf<H[K]> }[keyof H]
+  : never
+
+/**
+ * How servers of one kind are run in this process.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** After how long without a message a server leaves memory. 1 minute. */
+  readonly maxIdleTime?: import("effect/Duration").Input | undefined
+  /** How many messages of one server go into one commit at most. 256. */
+  readonly maxBatch?: number | undefined
+  /** When a message whose handler failed is tried again. When the schedule ends it is parked. 5 times, from 50 ms on. */
+  readonly defectRetryPolicy?: import("effect/Schedule").Schedule<unknown, unknown> | undefined
+}
+
+/** A payload as an argument: none where the operation takes none. */
+type Arguments<R, Rest extends ReadonlyArray<unknown>> = [Rpc.Payload<R>] extends [void]
+  ? [payload?: void, ...rest: Rest]
+  : [payload: Rpc.PayloadConstructor<R>, ...rest: Rest]
+
+/**
+ * How a single call is made.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface CallOptions {
+  /** How long to wait for the reply: 5 seconds unless said otherwise, `"Infinity"` for ever. */
+  readonly timeout?: import("effect/Duration").Input | undefined
+}
+
+/**
+ * Operations whose answer is waited for.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Calls<Self extends Any> = {
+  readonly [T in Tag<Self>]: (
+    ...args: Arguments<RpcOf<Self, T>, [options?: CallOptions]>
+  ) => Effect.Effect<Rpc.Success<RpcOf<Self, T>>, Rpc.Error<RpcOf<Self, T>> | DurableServerError>
+}
+
+/**
+ * Operations that are only sent.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Casts<Self extends Any> = {
+  readonly [T in Tag<Self>]: (...args: Arguments<RpcOf<Self, T>, []>) => Effect.Effect<void, DurableServerError>
+}
+
+/**
+ * A cast that is described and not yet sent: see `castAll`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface CastMessage {
+  readonly rpc: string
+  readonly payload: unknown
+}
+
+/**
+ * Descriptions of casts, by operation.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type CastMessages<Self extends Any> = {
+  readonly [T in Tag<Self>]: (...args: Arguments<RpcOf<Self, T>, []>) => CastMessage
+}
+
+/**
+ * A way to one server. It holds no connection and never goes stale: the server need not exist, nor be awake.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Ref<Self extends Any> {
+  readonly kind: string
+  /** The key, encoded. */
+  readonly key: string
+  /** Waits for the reply, which comes after everything that the call changed is on disk. */
+  readonly call: Calls<Self>
+  /** Resolves once the message, or its effect, is on disk. Inside a handler it is sent with the handler's own commit. */
+  readonly cast: Casts<Self>
+  /** Sends several casts as one: all of them are put in line, in this order, or none. */
+  readonly castAll: (
+    messages: (cast: CastMessages<Self>) => ReadonlyArray<CastMessage>
+  ) => Effect.Effect<void, DurableServerError>
+}
+
+/**
+ * Defines a kind of durable server.
+ *
+ * `kind` is the name under which the rows are kept: a literal, and never derived from the class, which may be renamed.
+ * `state` is the schema of the state: a `Schema.Class` where it has behaviour of its own, a `Schema.Struct` where it is
+ * plain. `protocol` is a list of `Rpc` definitions; one with a `primaryKey` is executed once however often it is sent.
+ * `key` is any schema that encodes to a string, `Schema.String` unless given.
+ *
+ * @since 0.1.0
+ * @category constructors
+ * @example
+ * import { Schema } from "effect"
+ * import { Rpc } from "effect/rpc"
+ * import { DurableServer } from "holdfast/durable"
+ *
+ * export class Counter extends DurableServer.make("Counter", {
+ *   state: Schema.Struct({ count: Schema.Int }),
+ *   protocol: [
+ *     Rpc.make("Add", { payload: { by: Schema.Int } }),
+ *     Rpc.make("Get", { success: Schema.Int })
+ *   ]
+ * }) {}
+ *
+ * export const CounterLive = Counter.toLayer({
+ *   init: () => ({ count: 0 }),
+ *   handlers: {
+ *     Add: ({ noReply, payload, state }) => noReply({ count: state.count + payload.by }),
+ *     Get: ({ reply, state }) => reply(state.count)
+ *   }
+ * })
+ */
+export const make = <
+  const Kind extends string,
+  State extends Durable,
+  const Protocol extends ReadonlyArray<Rpc.Any>,
+  Key extends KeySchema = typeof Schema.String
+>(kind: Kind, options: {
+  readonly state: State
+  readonly protocol: Protocol
+  readonly key?: Key | undefined
+}): DurableServer<Kind, State, Protocol[number], Key> => {
+  const definition = compile(kind, options.state, options.protocol, options.key ?? Schema.String)
+  class Definition {
+    static readonly [TypeId]: TypeId = TypeId
+    static readonly kind = kind
+    static readonly state = options.state
+    static readonly protocol = options.protocol
+    static readonly key = options.key ?? Schema.String
+    static client() {
+      return client.make(definition)
+    }
+    static toLayer(build: never, layerOptions?: Options) {
+      return register(definition, build, layerOptions)
+    }
+    static of(behaviour: unknown) {
+      return behaviour
+    }
+  }
+  return Definition as never
+}

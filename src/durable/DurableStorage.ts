@@ -1,0 +1,300 @@
+/**
+ * Where durable servers live: the seam between the machinery that runs handlers and the place that keeps states and lines.
+ *
+ * A storage keeps, for each server, one row that its holder writes (`version`, `taken`, the state) and one line of messages
+ * that senders append to (`pushed` numbers them, densely, in commit order). What makes durable servers exact is a single
+ * operation, `commit`: it takes everything that is ready in one process, decides each member alone by comparing what the
+ * process believed (`version`, and where needed `pushed`) with what is stored, and writes all that passed atomically and
+ * durably. Nothing else may change a state or consume a message.
+ *
+ * Two implementations come with the library. `MemoryStorage` keeps everything in this process: it is for tests, works under
+ * `TestClock`, and several nodes may share one. `PostgresStorage` is the real one. The operations say nothing of SQL, so that
+ * a store with versionstamps and watches can take the place too.
+ *
+ * Storages retry on their own whatever is a passing fault (a lost connection, a restarted server, a deadlock). The only
+ * failure they hand on is `NodeLost`: this process was declared dead by another one, and everything that it held is void.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+
+/**
+ * This process was declared dead (its lease ran out), or its storage was closed. Nothing that was in flight is committed.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class NodeLost extends Schema.TaggedError<NodeLost>("holdfast/durable/NodeLost")("NodeLost", {
+  node: Schema.Number
+}) {
+  override get message() {
+    return `node ${this.node} was declared dead: its lease ran out`
+  }
+}
+
+/**
+ * The name of a server: its kind, and its key in encoded form.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Address {
+  readonly kind: string
+  readonly key: string
+}
+
+/**
+ * What is known of a server once it has been looked up.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Located {
+  /** Given once, never used again, also when a server of the same name is made anew. */
+  readonly id: number
+  /** The living node that runs this server's handlers, if there is one. */
+  readonly holder: number | undefined
+}
+
+/**
+ * The answer to a claim: held by us from now on, with everything needed to run it, or held by somebody else.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Claim = Claimed | (Located & { readonly _tag: "HeldElsewhere" })
+
+/**
+ * A server that this node holds from now on.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Claimed {
+  readonly _tag: "Claimed"
+  readonly id: number
+  readonly version: number
+  /** The position in line up to which messages are consumed. */
+  readonly taken: number
+  /** The last position in line that was given out. */
+  readonly pushed: number
+  /** The encoded state; `undefined` as long as no message was ever handled. */
+  readonly state: string | undefined
+}
+
+/**
+ * A message as it lies in a line.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface StoredMessage {
+  readonly mode: "call" | "cast"
+  readonly rpc: string
+  readonly payload: string
+  /** Two messages with the same key to the same server are one message. */
+  readonly primaryKey: string | undefined
+  /** The node that sent it, and its number there: together the message's id, and where its reply goes. */
+  readonly node: number
+  readonly call: number
+}
+
+/**
+ * A message read from a line, with its place in it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface QueuedMessage extends StoredMessage {
+  readonly position: number
+  /** What this message was answered before, when its key is known already. */
+  readonly recorded: string | undefined
+}
+
+/**
+ * A reply on its way to the node that waits for it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Reply {
+  readonly node: number
+  readonly call: number
+  readonly value: string
+}
+
+/**
+ * A message set aside because its handler fails, with its last failure.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Parked {
+  readonly message: StoredMessage
+  readonly attempts: number
+  readonly failure: string
+}
+
+/**
+ * A message to a server, in the order in which it was sent.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Outgoing {
+  readonly id: number
+  readonly message: StoredMessage
+}
+
+/**
+ * One server's step from one version to the next, with all that goes with it. It is done whole or not at all.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Transition {
+  readonly _tag: "Transition"
+  readonly id: number
+  /** The version this step starts from: anything else is refused. */
+  readonly version: number
+  /** When given, the line must end here: nothing may have been pushed that the holder has not seen. */
+  readonly guard: number | undefined
+  /** The position up to which the line is consumed afterwards. */
+  readonly taken: number
+  /** The new state, encoded; `undefined` where it stays. */
+  readonly state: string | undefined
+  /** Answers to keep under their keys. */
+  readonly outcomes: ReadonlyArray<{ readonly primaryKey: string; readonly reply: string }>
+  readonly replies: ReadonlyArray<Reply>
+  readonly outgoing: ReadonlyArray<Outgoing>
+  readonly parked: ReadonlyArray<Parked>
+}
+
+/**
+ * Answers that changed nothing: checked against version and line, writing nothing.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Check {
+  readonly _tag: "Check"
+  readonly id: number
+  readonly version: number
+  readonly guard: number | undefined
+}
+
+/**
+ * Messages put in line by a process that does not run their servers. Never refused; a cast whose key is known is dropped.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Enqueue {
+  readonly _tag: "Enqueue"
+  readonly outgoing: ReadonlyArray<Outgoing>
+}
+
+/**
+ * Something to commit.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Member = Transition | Check | Enqueue
+
+/**
+ * What became of a member, in the order of the group.
+ *
+ * - `Done`: it is durable. `pushed` is where the server's line ended when the group was decided.
+ * - `LineMoved`: refused by its guard; the line now ends at `pushed`.
+ * - `Superseded`: refused by its version: somebody else holds the server now.
+ * - `Known`: refused because of these keys, which are answered already.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Verdict =
+  | { readonly _tag: "Done"; readonly pushed: number }
+  | { readonly _tag: "LineMoved"; readonly pushed: number }
+  | { readonly _tag: "Superseded" }
+  | { readonly _tag: "Known"; readonly replies: ReadonlyMap<string, string> }
+  | { readonly _tag: "Failed"; readonly failure: string }
+
+/**
+ * Something worth looking at. Hints make things fast and may be lost: a slow poll covers them.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Hint =
+  | { readonly _tag: "Lines"; readonly ids: ReadonlyArray<number> }
+  | { readonly _tag: "Replies" }
+  | { readonly _tag: "Unattended" }
+  | { readonly _tag: "Everything" }
+
+/**
+ * One node's way into the storage.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface NodeStorage {
+  /** This node's id. It changes when the node was lost and has come back. */
+  readonly node: () => number
+  /** Why nothing gets through at the moment, where that is so. */
+  readonly trouble: () => string | undefined
+  /** Finds servers, making the ones that are not there yet. */
+  readonly locate: (servers: ReadonlyArray<Address>) => Effect.Effect<ReadonlyArray<Located>, NodeLost>
+  /** Takes over servers that no living node holds, making the ones that are not there yet. */
+  readonly claim: (servers: ReadonlyArray<Address>) => Effect.Effect<ReadonlyArray<Claim>, NodeLost>
+  /** Gives servers back. What is no longer ours is passed over. */
+  readonly release: (
+    servers: ReadonlyArray<{ readonly id: number; readonly version: number }>
+  ) => Effect.Effect<void, NodeLost>
+  /** Commits a group: each member alone is done or refused, all at once and durably. */
+  readonly commit: (group: ReadonlyArray<Member>) => Effect.Effect<ReadonlyArray<Verdict>, NodeLost>
+  /** Reads on in lines, from behind a position, at most `limit` messages each. */
+  readonly read: (
+    lines: ReadonlyArray<{ readonly id: number; readonly after: number; readonly limit: number }>
+  ) => Effect.Effect<ReadonlyArray<ReadonlyArray<QueuedMessage>>, NodeLost>
+  /** Servers of these kinds that have a line and are held by this node or by no living one, 1,000 at most, by id. */
+  readonly unattended: (
+    kinds: ReadonlyArray<string>,
+    after: number
+  ) => Effect.Effect<ReadonlyArray<Address & { readonly id: number }>, NodeLost>
+  /** The replies that wait for this node. They stay until they are forgotten. */
+  readonly replies: Effect.Effect<ReadonlyArray<Reply>, NodeLost>
+  readonly forget: (replies: ReadonlyArray<Reply>) => Effect.Effect<void, NodeLost>
+  /** Waits for hints; several come at once where they have gathered. */
+  readonly hints: Effect.Effect<ReadonlyArray<Hint>>
+  /** Comes back under a new id after `NodeLost`. Replies to the old id are still received. */
+  readonly rejoin: Effect.Effect<void>
+}
+
+/**
+ * What a node asks of a storage when it joins.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface JoinOptions {
+  /** For how long this process counts as alive without a sign of it. */
+  readonly lease: Duration.Duration
+  /** How long answers are kept under their primary keys. */
+  readonly outcomeRetention: Duration.Duration
+}
+
+/**
+ * The storage of durable servers, as a service.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export class DurableStorage extends Context.Service<DurableStorage, {
+  /** Joins as a node. Leaving, at the end of the scope, frees what the node holds. */
+  readonly join: (options: JoinOptions) => Effect.Effect<NodeStorage, never, Scope.Scope>
+}>()("holdfast/durable/DurableStorage") {}

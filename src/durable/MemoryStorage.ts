@@ -1,0 +1,264 @@
+/**
+ * A storage that keeps everything in this process: for tests, under `TestClock` too, and for trying things out.
+ *
+ * It keeps every promise that does not need a disk. Several nodes may share one, and see of each other what they would see
+ * of each other through a database. Nothing in it waits for a clock.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import {
+  type Address,
+  type Claim,
+  DurableStorage,
+  type Hint,
+  type JoinOptions,
+  type Located,
+  type Member,
+  NodeLost,
+  type NodeStorage,
+  type Outgoing,
+  type Parked,
+  type QueuedMessage,
+  type Reply,
+  type StoredMessage,
+  type Transition,
+  type Verdict
+} from "./DurableStorage.ts"
+import { Gathering } from "./internal/gathering.ts"
+
+interface Server extends Address {
+  readonly id: number
+  version: number
+  taken: number
+  pushed: number
+  holder: number | undefined
+  state: string | undefined
+  readonly line: Array<{ readonly position: number; readonly message: StoredMessage }>
+  /** What was answered under a key; `undefined` while the message that bears it is in line. */
+  readonly outcomes: Map<string, string | undefined>
+  readonly parked: Array<Parked>
+}
+
+interface Node {
+  readonly hints: Gathering<Hint>
+  readonly replies: Map<number, Reply>
+}
+
+class Store {
+  #identity = 0
+  readonly #servers = new Map<number, Server>()
+  readonly #names = new Map<string, Server>()
+  readonly #nodes = new Map<number, Node>()
+  /** Replies outlive the node that waits for them, as rows would. */
+  readonly #replies = new Map<number, Map<number, Reply>>()
+
+  join(node: Node): number {
+    const id = ++this.#identity
+    this.#nodes.set(id, node)
+    this.#replies.set(id, node.replies)
+    return id
+  }
+
+  leave(id: number): void {
+    this.#nodes.delete(id)
+    this.#hintAll({ _tag: "Unattended" })
+  }
+
+  isAlive(id: number): boolean {
+    return this.#nodes.has(id)
+  }
+
+  #server({ key, kind }: Address): Server {
+    const name = JSON.stringify([kind, key])
+    let server = this.#names.get(name)
+    if (server === undefined) {
+      server = {
+        kind,
+        key,
+        id: ++this.#identity,
+        version: 0,
+        taken: 0,
+        pushed: 0,
+        holder: undefined,
+        state: undefined,
+        line: [],
+        outcomes: new Map(),
+        parked: []
+      }
+      this.#names.set(name, server)
+      this.#servers.set(server.id, server)
+    }
+    return server
+  }
+
+  #liveHolder(server: Server): number | undefined {
+    return server.holder !== undefined && this.isAlive(server.holder) ? server.holder : undefined
+  }
+
+  locate(address: Address): Located {
+    const server = this.#server(address)
+    return { id: server.id, holder: this.#liveHolder(server) }
+  }
+
+  claim(node: number, address: Address): Claim {
+    const server = this.#server(address)
+    const holder = this.#liveHolder(server)
+    if (holder !== undefined && holder !== node) return { _tag: "HeldElsewhere", id: server.id, holder }
+    server.holder = node
+    server.version++
+    return {
+      _tag: "Claimed",
+      id: server.id,
+      version: server.version,
+      taken: server.taken,
+      pushed: server.pushed,
+      state: server.state
+    }
+  }
+
+  release(node: number, id: number, version: number): void {
+    const server = this.#servers.get(id)
+    if (server?.holder !== node || server.version !== version) return
+    server.holder = undefined
+    if (server.pushed > server.taken) this.#hintAll({ _tag: "Unattended" })
+  }
+
+  read(id: number, after: number, limit: number): ReadonlyArray<QueuedMessage> {
+    const server = this.#servers.get(id)
+    if (server === undefined) return []
+    return server.line.filter(({ position }) => position > after).slice(0, limit).map(({ message, position }) => ({
+      ...message,
+      position,
+      recorded: message.primaryKey === undefined ? undefined : server.outcomes.get(message.primaryKey)
+    }))
+  }
+
+  unattended(node: number, kinds: ReadonlyArray<string>, after: number) {
+    const found: Array<Address & { readonly id: number }> = []
+    for (const server of this.#servers.values()) {
+      if (server.id <= after || server.line.length === 0 || !kinds.includes(server.kind)) continue
+      const holder = this.#liveHolder(server)
+      if (holder === undefined || holder === node) found.push(server)
+      if (found.length === 1000) break
+    }
+    return found
+  }
+
+  /** Every member is decided as things stood before the group, and only then is anything written. */
+  commit(group: ReadonlyArray<Member>): ReadonlyArray<Verdict> {
+    const verdicts = group.map((member) => this.#decide(member))
+    group.forEach((member, index) => {
+      if (verdicts[index]?._tag === "Done" && member._tag === "Transition") this.#apply(member)
+    })
+    group.forEach((member, index) => {
+      if (verdicts[index]?._tag !== "Done" || member._tag === "Check") return
+      for (const outgoing of member.outgoing) this.#push(outgoing)
+    })
+    return group.map((member, index) => {
+      const verdict = verdicts[index]
+      if (verdict === undefined || verdict._tag !== "Done" || member._tag !== "Enqueue") {
+        return verdict ?? { _tag: "Superseded" }
+      }
+      const target = member.outgoing[0]
+      return { _tag: "Done", pushed: target === undefined ? 0 : this.#servers.get(target.id)?.pushed ?? 0 }
+    })
+  }
+
+  #decide(member: Member): Verdict {
+    if (member._tag === "Enqueue") return { _tag: "Done", pushed: 0 }
+    const server = this.#servers.get(member.id)
+    if (server === undefined || server.version !== member.version) return { _tag: "Superseded" }
+    if (member.guard !== undefined && member.guard !== server.pushed) return { _tag: "LineMoved", pushed: server.pushed }
+    if (member._tag === "Transition") {
+      const known = new Map<string, string>()
+      for (const { primaryKey } of member.outcomes) {
+        const recorded = server.outcomes.get(primaryKey)
+        if (recorded !== undefined) known.set(primaryKey, recorded)
+      }
+      if (known.size > 0) return { _tag: "Known", replies: known }
+    }
+    return { _tag: "Done", pushed: server.pushed }
+  }
+
+  #apply(transition: Transition): void {
+    const server = this.#servers.get(transition.id)
+    if (server === undefined) return
+    server.version++
+    server.taken = transition.taken
+    if (transition.state !== undefined) server.state = transition.state
+    while (server.line[0] !== undefined && server.line[0].position <= transition.taken) server.line.shift()
+    for (const { primaryKey, reply } of transition.outcomes) server.outcomes.set(primaryKey, reply)
+    for (const parked of transition.parked) server.parked.push(parked)
+    for (const reply of transition.replies) {
+      this.#replies.get(reply.node)?.set(reply.call, reply)
+      this.#nodes.get(reply.node)?.hints.add({ _tag: "Replies" })
+    }
+  }
+
+  #push({ id, message }: Outgoing): void {
+    const server = this.#servers.get(id)
+    if (server === undefined) return
+    if (message.primaryKey !== undefined) {
+      const known = server.outcomes.has(message.primaryKey)
+      if (known && message.mode === "cast") return
+      if (!known) server.outcomes.set(message.primaryKey, undefined)
+    }
+    server.pushed++
+    server.line.push({ position: server.pushed, message })
+    const holder = this.#liveHolder(server)
+    if (holder === undefined) this.#hintAll({ _tag: "Unattended" })
+    else this.#nodes.get(holder)?.hints.add({ _tag: "Lines", ids: [id] })
+  }
+
+  #hintAll(hint: Hint): void {
+    for (const node of this.#nodes.values()) node.hints.add(hint)
+  }
+}
+
+const joinStore = (store: Store): Effect.Effect<NodeStorage, never, Scope.Scope> =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        const node: Node = { hints: new Gathering(), replies: new Map() }
+        return { node, id: { current: store.join(node) } }
+      }),
+      ({ id }) => Effect.sync(() => store.leave(id.current))
+    ),
+    ({ id, node }): NodeStorage => {
+      const alive = <A>(go: () => A): Effect.Effect<A, NodeLost> =>
+        Effect.suspend(() =>
+          store.isAlive(id.current) ? Effect.sync(go) : Effect.fail(new NodeLost({ node: id.current }))
+        )
+      return {
+        node: () => id.current,
+        trouble: () => undefined,
+        locate: (servers) => alive(() => servers.map((server) => store.locate(server))),
+        claim: (servers) => alive(() => servers.map((server) => store.claim(id.current, server))),
+        release: (servers) =>
+          alive(() => servers.forEach((server) => store.release(id.current, server.id, server.version))),
+        commit: (group) => alive(() => store.commit(group)),
+        read: (lines) => alive(() => lines.map((line) => store.read(line.id, line.after, line.limit))),
+        unattended: (kinds, after) => alive(() => store.unattended(id.current, kinds, after)),
+        replies: alive(() => Array.from(node.replies.values())),
+        forget: (replies) => alive(() => replies.forEach((reply) => node.replies.delete(reply.call))),
+        hints: node.hints.take(Number.MAX_SAFE_INTEGER),
+        rejoin: Effect.sync(() => {
+          id.current = store.join(node)
+        })
+      }
+    }
+  )
+
+/**
+ * A storage in memory, new with each time the layer is built.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<DurableStorage> = Layer.sync(DurableStorage, () => {
+  const store = new Store()
+  return { join: (_: JoinOptions) => joinStore(store) }
+})

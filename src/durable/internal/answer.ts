@@ -1,0 +1,72 @@
+/**
+ * The answer to a message: as a value for a caller in this process, as a text for all others and for the record.
+ */
+import * as Effect from "effect/Effect"
+import { DurableServerError, MessageParked, ReplyUndecodable } from "../DurableServerError.ts"
+import type { Address } from "../DurableStorage.ts"
+import type { Checked, Operation } from "./definition.ts"
+
+/** What became of a message, for whoever waits for it. */
+export type Answer =
+  | { readonly _tag: "Success"; readonly value: unknown }
+  | { readonly _tag: "Failure"; readonly error: unknown }
+  | { readonly _tag: "Broken"; readonly error: DurableServerError }
+
+/** The answer of an operation that gives nothing back. */
+export const nothing: Answer = { _tag: "Success", value: undefined }
+
+/** As an Effect, for the caller's fiber. */
+export const toEffect = (answer: Answer): Effect.Effect<unknown, unknown> =>
+  answer._tag === "Success" ? Effect.succeed(answer.value) : Effect.fail(answer.error)
+
+/** As a text. Fails where the handler answered what its operation does not declare. */
+export const encode = (operation: Operation, answer: Answer): Checked<string> => {
+  switch (answer._tag) {
+    case "Success": {
+      const value = operation.success.encode(answer.value)
+      return value.ok ? { ok: true, value: `{"success":${value.value}}` } : value
+    }
+    case "Failure": {
+      const error = operation.error.encode(answer.error)
+      return error.ok ? { ok: true, value: `{"failure":${error.value}}` } : error
+    }
+    case "Broken":
+      return { ok: true, value: JSON.stringify({ broken: brokenFields(answer.error) }) }
+  }
+}
+
+const brokenFields = ({ reason }: DurableServerError) =>
+  reason._tag === "MessageParked"
+    ? { messageId: reason.messageId, attempts: reason.attempts, failure: reason.failure }
+    : { messageId: "", attempts: 0, failure: reason.message }
+
+/** From a text. What does not decode is an answer too: two processes with different versions of a protocol. */
+export const decode = (operation: Operation, server: Address, text: string): Answer => {
+  const undecodable = (issue: string): Answer => ({
+    _tag: "Broken",
+    error: new DurableServerError({
+      reason: new ReplyUndecodable({ kind: server.kind, key: server.key, rpc: operation.tag, issue })
+    })
+  })
+  const json = JSON.parse(text) as {
+    readonly success?: unknown
+    readonly failure?: unknown
+    readonly broken?: { readonly messageId: string; readonly attempts: number; readonly failure: string }
+  }
+  if ("success" in json) {
+    const value = operation.success.decodeJson(json.success)
+    return value.ok ? { _tag: "Success", value: value.value } : undecodable(value.issue)
+  }
+  if ("failure" in json) {
+    const error = operation.error.decodeJson(json.failure)
+    return error.ok ? { _tag: "Failure", error: error.value } : undecodable(error.issue)
+  }
+  return json.broken === undefined
+    ? undecodable("Expected a success or a failure")
+    : {
+      _tag: "Broken",
+      error: new DurableServerError({
+        reason: new MessageParked({ ...json.broken, kind: server.kind, key: server.key, rpc: operation.tag })
+      })
+    }
+}

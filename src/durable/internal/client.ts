@@ -1,0 +1,241 @@
+/**
+ * Refs: what callers hold of a server. The facades (`call`, `cast`, …) are built once for each definition, as prototypes;
+ * a ref itself is one small object.
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { CurrentTransition } from "../CurrentTransition.ts"
+import { DurableServerError, CallTimeout, InvalidMessage } from "../DurableServerError.ts"
+import { DurableNode } from "../DurableNode.ts"
+import * as Answer from "./answer.ts"
+import type { Deadline } from "./deadlines.ts"
+import { type Checked, checkName, type Definition, type Operation, primaryKeyOf } from "./definition.ts"
+import type { Caller } from "./message.ts"
+import { type Inside, insideOf } from "./nodes.ts"
+import type { Key, Prepared } from "./residency.ts"
+
+/** A fiber that waits for its message. */
+class WaitingFiber implements Caller {
+  gone = false
+  call = 0
+  deadline: Deadline | undefined
+  readonly #inside: Inside
+  readonly #resume: (effect: Effect.Effect<unknown, unknown>) => void
+  constructor(inside: Inside, resume: (effect: Effect.Effect<unknown, unknown>) => void) {
+    this.#inside = inside
+    this.#resume = resume
+  }
+  settle(answer: Answer.Answer): void {
+    if (this.gone) return
+    this.leave()
+    this.#resume(Answer.toEffect(answer))
+  }
+  leave(): void {
+    this.gone = true
+    this.deadline?.cancel()
+    this.#inside.residency.awaited.delete(this.call)
+  }
+}
+
+const invalid = (kind: string, rpc: string, field: "payload" | "key" | "primaryKey", issue: string) =>
+  new DurableServerError({ reason: new InvalidMessage({ kind, rpc, field, issue }) })
+
+const prepare = (
+  operation: Operation,
+  input: unknown
+): Checked<Prepared> & { readonly field?: "payload" | "primaryKey" } => {
+  const payload = operation.makePayload(input)
+  if (!payload.ok) return { ...payload, field: "payload" }
+  const text = operation.payload.encode(payload.value)
+  if (!text.ok) return { ...text, field: "payload" }
+  const own = primaryKeyOf(payload.value)
+  if (own === undefined) {
+    return { ok: true, value: { operation, payload: payload.value, text: text.value, primaryKey: undefined } }
+  }
+  const primaryKey = checkName(`${operation.tag}/${own}`)
+  return primaryKey.ok
+    ? { ok: true, value: { operation, payload: payload.value, text: text.value, primaryKey: primaryKey.value } }
+    : { ...primaryKey, field: "primaryKey" }
+}
+
+const send = (
+  ref: Ref,
+  mode: "call" | "cast",
+  operation: Operation,
+  input: unknown,
+  timeoutMillis: number
+): Effect.Effect<unknown, unknown> =>
+  Effect.withFiber((fiber) => {
+    const { definition, inside, key } = ref
+    if (!key.ok) return Effect.fail(invalid(definition.kind, operation.tag, "key", key.issue))
+    const message = prepare(operation, input)
+    if (!message.ok) return Effect.fail(invalid(definition.kind, operation.tag, message.field ?? "payload", message.issue))
+    const transition = Context.getOrUndefined(fiber.context, CurrentTransition)
+    if (transition !== undefined) {
+      if (mode === "cast") return stage(inside, transition, definition, key.value, message.value)
+      if (transition.kind === definition.kind && transition.key === key.value.text) {
+        return Effect.die(new Error(`a handler of ${definition.kind} "${transition.key}" calls itself, and would wait for ever`))
+      }
+    }
+    return Effect.callback<unknown, unknown>((resume) => {
+      const { residency } = inside
+      const waiting = new WaitingFiber(inside, resume)
+      if (mode === "call" && timeoutMillis < Number.POSITIVE_INFINITY) {
+        waiting.deadline = residency.deadlines.add(timeoutMillis, () =>
+          waiting.settle({
+            _tag: "Broken",
+            error: new DurableServerError({
+              reason: new CallTimeout({
+                kind: definition.kind,
+                key: key.value.text,
+                rpc: operation.tag,
+                timeoutMillis,
+                ...(residency.storage.trouble() === undefined ? {} : { detail: residency.storage.trouble() ?? "" })
+              })
+            })
+          }))
+      }
+      waiting.call = residency.send(definition, key.value, mode, message.value, waiting)
+      return Effect.sync(() => waiting.leave())
+    })
+  })
+
+/** Inside a handler: the message goes out with the handler's own commit. */
+const stage = (
+  { residency }: Inside,
+  transition: CurrentTransition["Service"],
+  definition: Definition,
+  key: Key,
+  message: Prepared
+): Effect.Effect<void, unknown> =>
+  Effect.map(residency.locatedId(definition.kind, key), (id) =>
+    transition.stage({
+      id,
+      message: {
+        mode: "cast",
+        rpc: message.operation.tag,
+        payload: message.text,
+        primaryKey: message.primaryKey,
+        node: residency.storage.node(),
+        call: residency.nextNumber()
+      }
+    }))
+
+const sendAll = (
+  ref: Ref,
+  casts: ReadonlyArray<{ readonly rpc: string; readonly payload: unknown }>
+): Effect.Effect<void, unknown> =>
+  Effect.withFiber((fiber) => {
+    const { definition, inside, key } = ref
+    const messages: Array<Prepared> = []
+    for (const { payload, rpc } of casts) {
+      const operation = definition.operations.get(rpc)
+      if (!key.ok) return Effect.fail(invalid(definition.kind, rpc, "key", key.issue))
+      if (operation === undefined) return Effect.die(new Error(`${definition.kind} declares no "${rpc}"`))
+      const message = prepare(operation, payload)
+      if (!message.ok) return Effect.fail(invalid(definition.kind, rpc, message.field ?? "payload", message.issue))
+      messages.push(message.value)
+    }
+    if (!key.ok || messages.length === 0) return Effect.void
+    const address = key.value
+    const transition = Context.getOrUndefined(fiber.context, CurrentTransition)
+    if (transition !== undefined) {
+      return Effect.forEach(messages, (message) => stage(inside, transition, definition, address, message), {
+        discard: true
+      })
+    }
+    return Effect.callback<void, unknown>((resume) => {
+      const waiting = new WaitingFiber(inside, (effect) => resume(Effect.asVoid(effect)))
+      inside.residency.sendAll(definition, address, messages, waiting)
+      return Effect.sync(() => waiting.leave())
+    })
+  })
+
+type Facade = Readonly<Record<string, (...args: ReadonlyArray<unknown>) => unknown>>
+type FacadeOf = new(ref: Ref) => Facade
+
+/** Builds a facade: a class with one method for each operation. */
+const facade = (
+  definition: Definition,
+  method: (operation: Operation) => (this: { readonly ref: Ref }, payload: unknown, options: unknown) => unknown
+): FacadeOf => {
+  class OperationsOf {
+    readonly ref: Ref
+    constructor(ref: Ref) {
+      this.ref = ref
+    }
+  }
+  for (const operation of definition.operations.values()) {
+    Object.defineProperty(OperationsOf.prototype, operation.tag, { value: method(operation) })
+  }
+  return OperationsOf as unknown as FacadeOf
+}
+
+class Ref {
+  readonly definition: Definition
+  readonly inside: Inside
+  readonly key: Checked<Key>
+  constructor(definition: Definition, inside: Inside, key: Checked<Key>) {
+    this.definition = definition
+    this.inside = inside
+    this.key = key
+  }
+}
+
+const timeoutOf = (inside: Inside, options: unknown): number => {
+  const timeout = (options as { readonly timeout?: Duration.Input } | undefined)?.timeout
+  return timeout === undefined ? inside.callMillis : Duration.toMillis(Duration.fromInputUnsafe(timeout))
+}
+
+/** Compiles the refs of a definition, once. */
+const refsOf = (definition: Definition) => {
+  const Calls = facade(definition, (operation) =>
+    function(payload, options) {
+      return send(this.ref, "call", operation, payload, timeoutOf(this.ref.inside, options))
+    })
+  const Casts = facade(definition, (operation) =>
+    function(payload) {
+      return send(this.ref, "cast", operation, payload, Number.POSITIVE_INFINITY)
+    })
+  const describe: Record<string, (payload: unknown) => { readonly rpc: string; readonly payload: unknown }> = {}
+  for (const tag of definition.operations.keys()) describe[tag] = (payload) => ({ rpc: tag, payload })
+
+  class PublicRef {
+    readonly #ref: Ref
+    readonly kind = definition.kind
+    constructor(ref: Ref) {
+      this.#ref = ref
+    }
+    get key(): string {
+      return this.#ref.key.ok ? this.#ref.key.value.text : ""
+    }
+    get call(): Facade {
+      return new Calls(this.#ref)
+    }
+    get cast(): Facade {
+      return new Casts(this.#ref)
+    }
+    castAll(messages: (cast: typeof describe) => ReadonlyArray<{ readonly rpc: string; readonly payload: unknown }>) {
+      return Effect.suspend(() => sendAll(this.#ref, messages(describe)))
+    }
+  }
+
+  return (inside: Inside) => (key: unknown): PublicRef => {
+    const encoded = definition.key.encode(key)
+    const text = encoded.ok ? checkName(encoded.value) : encoded
+    return new PublicRef(
+      new Ref(definition, inside, text.ok ? { ok: true, value: { text: text.value, value: key } } : text)
+    )
+  }
+}
+
+const compiled = new WeakMap<Definition, ReturnType<typeof refsOf>>()
+
+/** The refs of a definition, by key, in the node there is. */
+export const make = (definition: Definition): Effect.Effect<(key: unknown) => unknown, never, DurableNode> =>
+  Effect.map(DurableNode, (service) => {
+    let refs = compiled.get(definition)
+    if (refs === undefined) compiled.set(definition, refs = refsOf(definition))
+    return refs(insideOf(service))
+  })

@@ -1,0 +1,150 @@
+/**
+ * A definition as the machinery uses it: every codec compiled once, from and to the texts that are stored.
+ */
+import * as Cause from "effect/Cause"
+import * as Exit from "effect/Exit"
+import * as PrimaryKey from "effect/PrimaryKey"
+import type * as Rpc from "effect/rpc/Rpc"
+import * as RpcSchema from "effect/rpc/RpcSchema"
+import * as Schema from "effect/Schema"
+
+/** A value, or what is wrong with it. */
+export type Checked<A> = { readonly ok: true; readonly value: A } | { readonly ok: false; readonly issue: string }
+
+/** Between a value and its text, and what the text is parsed to where it is JSON. */
+export interface TextCodec {
+  readonly encode: (value: unknown) => Checked<string>
+  readonly decode: (text: string) => Checked<unknown>
+  readonly decodeJson: (json: unknown) => Checked<unknown>
+}
+
+/** One operation of a protocol. */
+export interface Operation {
+  readonly tag: string
+  readonly payload: TextCodec
+  /** Builds the payload from what the caller gave, as the schema's constructor does. */
+  readonly makePayload: (input: unknown) => Checked<unknown>
+  readonly success: TextCodec
+  readonly error: TextCodec
+}
+
+/** A kind of durable server, compiled. */
+export interface Definition {
+  readonly kind: string
+  readonly state: TextCodec & {
+    /** Makes a state of what is only shaped like one: a plain object where the schema is a class. */
+    readonly make: (value: unknown) => Checked<unknown>
+  }
+  readonly key: TextCodec
+  readonly operations: ReadonlyMap<string, Operation>
+}
+
+const checked = <A>(exit: Exit.Exit<A, unknown>): Checked<A> =>
+  Exit.isSuccess(exit) ? { ok: true, value: exit.value } : { ok: false, issue: issueOf(Cause.squash(exit.cause)) }
+
+/** One line that says what was expected where. Never the value itself, which may be secret. */
+const issueOf = (error: unknown): string =>
+  (error instanceof Error ? error.message : String(error)).replaceAll(/\s*\n\s*/g, " ")
+
+const attempt = <A>(make: () => A): Checked<A> => {
+  try {
+    return { ok: true, value: make() }
+  } catch (error) {
+    return { ok: false, issue: issueOf(error) }
+  }
+}
+
+const jsonText = (schema: Schema.Codec<unknown, unknown>): TextCodec => {
+  const codec = Schema.toCodecJson(schema)
+  const encode = Schema.encodeUnknownExit(codec)
+  const decode = Schema.decodeUnknownExit(codec)
+  return {
+    encode: (value) => {
+      const encoded = checked(encode(value))
+      return encoded.ok ? { ok: true, value: JSON.stringify(encoded.value) ?? "null" } : encoded
+    },
+    decode: (text) => {
+      const json = attempt(() => JSON.parse(text) as unknown)
+      return json.ok ? checked(decode(json.value)) : json
+    },
+    decodeJson: (json) => checked(decode(json))
+  }
+}
+
+const plainText = (schema: Schema.Codec<unknown, string>): TextCodec => {
+  const encode = Schema.encodeUnknownExit(schema)
+  const decode = Schema.decodeUnknownExit(schema)
+  const decodeText = (text: unknown) => checked(decode(text))
+  return { encode: (value) => checked(encode(value)), decode: decodeText, decodeJson: decodeText }
+}
+
+const nothing: TextCodec = {
+  encode: (value) =>
+    value === undefined ? { ok: true, value: "null" } : { ok: false, issue: "Expected nothing, the operation declares none" },
+  decode: () => ({ ok: true, value: undefined }),
+  decodeJson: () => ({ ok: true, value: undefined })
+}
+
+const textCodec = (schema: Schema.Top): TextCodec =>
+  // Codecs without services is what the public signatures let in.
+  (schema as unknown) === Schema.Void ? nothing : jsonText(schema as unknown as Schema.Codec<unknown, unknown>)
+
+const operation = (kind: string, rpc: Rpc.AnyWithProps): Operation => {
+  if (RpcSchema.isStreamSchema(rpc.successSchema)) {
+    throw new Error(`${kind}: "${rpc._tag}" streams its success, and a durable server answers once`)
+  }
+  if (rpc.middlewares.size > 0) {
+    throw new Error(`${kind}: "${rpc._tag}" has middleware, which durable servers do not run`)
+  }
+  const make = rpc.payloadSchema as unknown as { readonly make: (input: unknown) => unknown }
+  return {
+    tag: rpc._tag,
+    payload: textCodec(rpc.payloadSchema),
+    makePayload: (rpc.payloadSchema as unknown) === Schema.Void
+      ? (input) => ({ ok: true, value: input })
+      : (input) => attempt(() => make.make(input)),
+    success: textCodec(rpc.successSchema),
+    error: textCodec(rpc.errorSchema)
+  }
+}
+
+/** Compiles a definition, and refuses what a durable server cannot keep to. */
+export const compile = (
+  kind: string,
+  state: Schema.Top,
+  protocol: ReadonlyArray<Rpc.Any>,
+  key: Schema.Top
+): Definition => {
+  if (kind.length === 0 || kind.includes("\0") || new TextEncoder().encode(kind).length > 128) {
+    throw new Error("the kind of a durable server is 1 to 128 bytes of text without NUL")
+  }
+  const operations = new Map<string, Operation>()
+  for (const rpc of protocol) {
+    if (operations.has(rpc._tag)) throw new Error(`${kind}: "${rpc._tag}" is declared twice`)
+    operations.set(rpc._tag, operation(kind, rpc as Rpc.AnyWithProps))
+  }
+  const maker = state as unknown as { readonly make: (input: unknown) => unknown }
+  return {
+    kind,
+    state: { ...textCodec(state), make: (value) => attempt(() => maker.make(value)) },
+    key: plainText(key as unknown as Schema.Codec<unknown, string>),
+    operations
+  }
+}
+
+const maxKeyBytes = 512
+
+/** A name, as rows and indexes can bear it: 1 to 512 bytes, without NUL. */
+export const checkName = (name: string): Checked<string> => {
+  if (name.length === 0) return { ok: false, issue: "Expected at least one character" }
+  if (name.includes("\0")) return { ok: false, issue: "Expected no NUL character" }
+  // A character takes at most 3 bytes for each UTF-16 unit: most names need no counting.
+  if (name.length * 3 > maxKeyBytes && new TextEncoder().encode(name).length > maxKeyBytes) {
+    return { ok: false, issue: `Expected at most ${maxKeyBytes} bytes` }
+  }
+  return name.isWellFormed() ? { ok: true, value: name } : { ok: false, issue: "Expected well-formed text" }
+}
+
+/** The primary key that a payload names, where its operation declares one. */
+export const primaryKeyOf = (payload: unknown): string | undefined =>
+  PrimaryKey.isPrimaryKey(payload) ? PrimaryKey.value(payload) : undefined

@@ -1,0 +1,52 @@
+/**
+ * Where things gather until somebody takes them all: the way groups form by themselves while the one before is under way.
+ */
+import * as Effect from "effect/Effect"
+
+export class Gathering<A> {
+  #items: Array<A> = []
+  #taker: (() => void) | undefined
+
+  get size(): number {
+    return this.#items.length
+  }
+
+  add(item: A): void {
+    this.#items.push(item)
+    const taker = this.#taker
+    if (taker !== undefined) {
+      this.#taker = undefined
+      taker()
+    }
+  }
+
+  /** Everything there is, without waiting. */
+  takeUnsafe(limit: number): Array<A> {
+    if (this.#items.length <= limit) {
+      const items = this.#items
+      this.#items = []
+      return items
+    }
+    return this.#items.splice(0, limit)
+  }
+
+  /** Waits until there is something. Whoever adds is let finish first, so that more can gather. */
+  readonly some: Effect.Effect<void> = Effect.suspend(() =>
+    this.#items.length > 0
+      ? Effect.void
+      : Effect.andThen(
+        Effect.callback<void>((resume) => {
+          this.#taker = () => resume(Effect.void)
+          return Effect.sync(() => {
+            this.#taker = undefined
+          })
+        }),
+        Effect.yieldNow
+      )
+  )
+
+  /** Waits until there is something, and takes it all, up to a limit. */
+  take(limit: number): Effect.Effect<Array<A>> {
+    return Effect.map(this.some, () => this.takeUnsafe(limit))
+  }
+}

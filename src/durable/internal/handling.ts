@@ -1,0 +1,135 @@
+/**
+ * Running a handler once: with the services its layer was built with, a scope of its own, and the transition it belongs to.
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import type * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
+import { CurrentTransition } from "../CurrentTransition.ts"
+import { DurableServerError } from "../DurableServerError.ts"
+import type { Outgoing } from "../DurableStorage.ts"
+import type { Definition } from "./definition.ts"
+import type { Message } from "./message.ts"
+import { HandlerOutcome, HandlerRequest } from "./outcome.ts"
+
+/** A kind of server with its handlers, as this process runs it. */
+export interface Registration {
+  readonly definition: Definition
+  readonly init: (key: unknown) => unknown
+  readonly handlers: Readonly<Record<string, (request: HandlerRequest) => unknown>>
+  readonly context: Context.Context<never>
+  readonly maxIdleMillis: number
+  readonly maxBatch: number
+  readonly defectRetryPolicy: Schedule.Schedule<unknown, unknown>
+}
+
+/** What an attempt came to. */
+export type Handled =
+  | { readonly _tag: "Outcome"; readonly value: unknown; readonly next: unknown; readonly outgoing: ReadonlyArray<Outgoing> }
+  /** The handler failed as its protocol declares: an answer like any other. */
+  | { readonly _tag: "Failure"; readonly error: unknown }
+  /** Anything else: to be tried again. */
+  | { readonly _tag: "Defect"; readonly cause: Cause.Cause<unknown> }
+
+const none: ReadonlyArray<Outgoing> = []
+
+const ofOutcome = (value: unknown, outgoing: ReadonlyArray<Outgoing>): Handled =>
+  value instanceof HandlerOutcome
+    ? { _tag: "Outcome", value: value.value, next: value.next, outgoing }
+    : { _tag: "Defect", cause: Cause.die(new Error("a handler answers reply(…) or noReply(…), and nothing else")) }
+
+const ofExit = (exit: Exit.Exit<unknown, unknown>, outgoing: ReadonlyArray<Outgoing>): Handled => {
+  if (Exit.isSuccess(exit)) return ofOutcome(exit.value, outgoing)
+  const reasons = exit.cause.reasons
+  const first = reasons[0]
+  return reasons.length === 1 && first !== undefined && Cause.isFailReason(first) &&
+      !(first.error instanceof DurableServerError)
+    ? { _tag: "Failure", error: first.error }
+    : { _tag: "Defect", cause: exit.cause }
+}
+
+/** Runs an Effect of the user's with a scope of its own. Answers at once where it does not have to wait. */
+const run = <A>(
+  context: Context.Context<never>,
+  effect: Effect.Effect<unknown, unknown, never>,
+  convert: (exit: Exit.Exit<unknown, unknown>) => A,
+  started: (fiber: Fiber.Fiber<unknown, unknown>) => void,
+  done: (result: A) => void
+): A | undefined => {
+  const scope = Scope.makeUnsafe()
+  const fiber = Effect.runForkWith(Context.add(context, Scope.Scope, scope))(
+    Effect.onExit(effect, (exit) => Scope.close(scope, exit))
+  )
+  const exit = fiber.pollUnsafe()
+  if (exit !== undefined) return convert(exit)
+  started(fiber)
+  fiber.addObserver((exit) => done(convert(exit)))
+  return undefined
+}
+
+/** Where a running attempt reports: when it has to wait, and when it is done. */
+export interface Running<A> {
+  readonly started: (fiber: Fiber.Fiber<unknown, unknown>) => void
+  readonly done: (result: A) => void
+}
+
+/**
+ * Runs the handler of a message over a state. Answers at once where the handler does, else through `running`.
+ */
+export const handle = (
+  registration: Registration,
+  server: { readonly id: number; readonly kind: string; readonly key: string; readonly decodedKey: unknown },
+  message: Message,
+  state: unknown,
+  running: Running<Handled>
+): Handled | undefined => {
+  const handler = registration.handlers[message.operation.tag]
+  if (handler === undefined) {
+    return {
+      _tag: "Defect",
+      cause: Cause.die(new Error(`${server.kind} has no handler for "${message.operation.tag}"`))
+    }
+  }
+  let answer: unknown
+  try {
+    answer = handler(new HandlerRequest(message, state, server.decodedKey))
+  } catch (error) {
+    return { _tag: "Defect", cause: Cause.die(error) }
+  }
+  if (!Effect.isEffect(answer)) return ofOutcome(answer, none)
+  const outgoing: Array<Outgoing> = []
+  const context = Context.add(registration.context, CurrentTransition, {
+    kind: server.kind,
+    key: server.key,
+    stage: (message) => {
+      outgoing.push(message)
+    }
+  })
+  return run(
+    context,
+    answer as Effect.Effect<unknown, unknown>,
+    (exit) => ofExit(exit, outgoing),
+    running.started,
+    running.done
+  )
+}
+
+/** Runs `init`. What it gives is the state; a failure is a failed attempt. */
+export const initialise = (
+  registration: Registration,
+  key: unknown,
+  running: Running<Exit.Exit<unknown, unknown>>
+): Exit.Exit<unknown, unknown> | undefined => {
+  let state: unknown
+  try {
+    state = registration.init(key)
+  } catch (error) {
+    return Exit.die(error)
+  }
+  return Effect.isEffect(state)
+    ? run(registration.context, state as Effect.Effect<unknown, unknown>, (exit) => exit, running.started, running.done)
+    : Exit.succeed(state)
+}

@@ -1,0 +1,48 @@
+/**
+ * Giving a kind of server its handlers in this process, for as long as a layer lives.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
+import { DurableNode } from "../DurableNode.ts"
+import type { Definition } from "./definition.ts"
+import type { Registration } from "./handling.ts"
+import { insideOf } from "./nodes.ts"
+import { close } from "./service.ts"
+
+interface Options {
+  readonly maxIdleTime?: Duration.Input | undefined
+  readonly maxBatch?: number | undefined
+  readonly defectRetryPolicy?: Schedule.Schedule<unknown, unknown> | undefined
+}
+
+type Behaviour = Pick<Registration, "init" | "handlers">
+
+const defaultPolicy: Schedule.Schedule<unknown, unknown> = Schedule.max([
+  Schedule.exponential("50 millis"),
+  Schedule.recurs(5)
+])
+
+export const register = (
+  definition: Definition,
+  build: Behaviour | Effect.Effect<Behaviour, unknown, unknown>,
+  options: Options = {}
+): Layer.Layer<never, unknown, DurableNode> =>
+  Layer.effectDiscard(Effect.gen(function*() {
+    const { drainMillis, residency } = insideOf(yield* DurableNode)
+    const behaviour = Effect.isEffect(build) ? yield* build : build
+    const registration: Registration = {
+      definition,
+      init: behaviour.init,
+      handlers: behaviour.handlers,
+      context: yield* Effect.context<never>(),
+      maxIdleMillis: Duration.toMillis(Duration.fromInputUnsafe(options.maxIdleTime ?? "1 minute")),
+      maxBatch: Math.max(1, options.maxBatch ?? 256),
+      defectRetryPolicy: options.defectRetryPolicy ?? defaultPolicy
+    }
+    yield* Effect.acquireRelease(
+      Effect.sync(() => residency.register(registration)),
+      () => close(residency, drainMillis, definition.kind)
+    )
+  })) as Layer.Layer<never, unknown, DurableNode>

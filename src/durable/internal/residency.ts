@@ -1,0 +1,351 @@
+/**
+ * The node: all durable servers that this process knows of, and what they need of each other.
+ *
+ * The fibers that serve them stand in `service.ts`; here is what they share: who is in memory, which handlers this process
+ * has, which callers wait for a reply from elsewhere, and what is ready to be located, read and committed.
+ */
+import * as Cause from "effect/Cause"
+import type * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Metric from "effect/Metric"
+import * as Schedule from "effect/Schedule"
+import { DurableServerError, NodeClosed } from "../DurableServerError.ts"
+import type { Address, NodeLost, NodeStorage, QueuedMessage } from "../DurableStorage.ts"
+import type { Answer } from "./answer.ts"
+import { Deadlines } from "./deadlines.ts"
+import type { Definition, Operation } from "./definition.ts"
+import { Gathering } from "./gathering.ts"
+import type { Registration } from "./handling.ts"
+import { type Caller, Message } from "./message.ts"
+import * as metrics from "./metrics.ts"
+import { type Attempts, type Host, Resident } from "./resident.ts"
+
+/** Messages of one server on their way into its line, in one member: all of them get there, or none. */
+export interface Enqueueing {
+  readonly resident: Resident
+  readonly messages: ReadonlyArray<Message>
+  readonly caller: Caller | undefined
+}
+
+/** A call whose reply comes from elsewhere. */
+export interface AwaitedReply {
+  readonly caller: Caller
+  readonly operation: Operation
+  readonly server: Address
+}
+
+/** A key with its text. */
+export interface Key {
+  readonly text: string
+  readonly value: unknown
+}
+
+/** A message that its client has checked and encoded. */
+export interface Prepared {
+  readonly operation: Operation
+  readonly payload: unknown
+  readonly text: string
+  readonly primaryKey: string | undefined
+}
+
+export class Residency implements Host {
+  readonly storage: NodeStorage
+  readonly clock: Clock.Clock
+  readonly deadlines: Deadlines
+  readonly fork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
+
+  /** What is to be committed, looked up, read on, and polled for. */
+  readonly toCommit = new Gathering<Resident | Enqueueing>()
+  readonly toLocate = new Gathering<Resident>()
+  readonly toRead = new Gathering<Resident>()
+  readonly toPoll = new Gathering<"lines" | "replies">()
+
+  readonly registrations = new Map<string, Registration>()
+  readonly byId = new Map<number, Resident>()
+  readonly awaited = new Map<number, AwaitedReply>()
+  /** The ids this node has had: replies to any of them are for callers here. */
+  readonly ids = new Set<number>()
+
+  readonly #residents = new Map<string, Map<string, Resident>>()
+  readonly #ready = new Set<Resident>()
+  readonly #closing = new Set<string>()
+  readonly #watchers = new Set<() => void>()
+  #arrivals = 0
+  #closed = false
+
+  constructor(
+    storage: NodeStorage,
+    clock: Clock.Clock,
+    fork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
+  ) {
+    this.storage = storage
+    this.clock = clock
+    this.fork = fork
+    this.ids.add(storage.node())
+    this.deadlines = new Deadlines(clock, (effect) => {
+      fork(effect)
+    })
+  }
+
+  // ---------------------------------------------------------------------------------------------- for clients
+
+  /** Takes in a message from this process. Gives its number. */
+  send(definition: Definition, key: Key, mode: "call" | "cast", message: Prepared, caller: Caller): number {
+    if (this.#closed) {
+      caller.settle(this.closedAnswer({ kind: definition.kind, key: key.text }, message.operation.tag))
+      return 0
+    }
+    const arrival = ++this.#arrivals
+    this.resident(definition.kind, key).accept(this.#message(mode, message, arrival, caller))
+    return arrival
+  }
+
+  /** Puts casts in line, all of them or none. */
+  sendAll(definition: Definition, key: Key, messages: ReadonlyArray<Prepared>, caller: Caller): void {
+    if (this.#closed) {
+      const rpc = messages[0]?.operation.tag ?? ""
+      return caller.settle(this.closedAnswer({ kind: definition.kind, key: key.text }, rpc))
+    }
+    const casts = messages.map((message) => this.#message("cast", message, ++this.#arrivals, undefined))
+    this.resident(definition.kind, key).acceptAll(casts, caller)
+  }
+
+  #message(mode: "call" | "cast", message: Prepared, arrival: number, caller: Caller | undefined): Message {
+    return new Message(
+      message.operation,
+      mode,
+      message.payload,
+      message.text,
+      message.primaryKey,
+      this.storage.node(),
+      arrival,
+      0,
+      arrival,
+      caller
+    )
+  }
+
+  closedAnswer(server: Address, rpc: string): Answer {
+    return {
+      _tag: "Broken",
+      error: new DurableServerError({ reason: new NodeClosed({ kind: server.kind, key: server.key, rpc }) })
+    }
+  }
+
+  /** The id of a server, for a message that goes out with a handler's transition. */
+  locatedId(kind: string, key: Key): Effect.Effect<number, NodeLost> {
+    const known = this.#residents.get(kind)?.get(key.text)?.id ?? 0
+    return known > 0
+      ? Effect.succeed(known)
+      : Effect.map(this.storage.locate([{ kind, key: key.text }]), ([located]) => located?.id ?? 0)
+  }
+
+  /** A number for a message that goes out with a handler's transition. */
+  nextNumber(): number {
+    return ++this.#arrivals
+  }
+
+  // ---------------------------------------------------------------------------------------------- who is here
+
+  resident(kind: string, key: Key): Resident {
+    let ofKind = this.#residents.get(kind)
+    if (ofKind === undefined) this.#residents.set(kind, ofKind = new Map())
+    let resident = ofKind.get(key.text)
+    if (resident === undefined) ofKind.set(key.text, resident = new Resident(this, kind, key.text, key.value))
+    resident.lastUsed = this.clock.currentTimeMillisUnsafe()
+    return resident
+  }
+
+  *all(): Generator<Resident> {
+    for (const ofKind of this.#residents.values()) yield* ofKind.values()
+  }
+
+  ofKind(kind: string): ReadonlyArray<Resident> {
+    return Array.from(this.#residents.get(kind)?.values() ?? [])
+  }
+
+  get size(): number {
+    let size = 0
+    for (const ofKind of this.#residents.values()) size += ofKind.size
+    return size
+  }
+
+  forget(resident: Resident): void {
+    this.#residents.get(resident.kind)?.delete(resident.key)
+    if (this.byId.get(resident.id) === resident) this.byId.delete(resident.id)
+  }
+
+  // ---------------------------------------------------------------------------------------------- for residents
+
+  arrivals(): number {
+    return this.#arrivals
+  }
+
+  registration(kind: string): Registration | undefined {
+    return this.registrations.get(kind)
+  }
+
+  isClosing(kind: string): boolean {
+    return this.#closed || this.#closing.has(kind)
+  }
+
+  isLocal(node: number): boolean {
+    return this.ids.has(node)
+  }
+
+  locate(resident: Resident): void {
+    this.toLocate.add(resident)
+  }
+
+  read(resident: Resident): void {
+    this.toRead.add(resident)
+  }
+
+  ready(resident: Resident): void {
+    if (this.#ready.has(resident)) return
+    this.#ready.add(resident)
+    this.toCommit.add(resident)
+  }
+
+  /** It is being looked at: from now on it may say again that it is ready. */
+  takenUp(resident: Resident): void {
+    this.#ready.delete(resident)
+  }
+
+  enqueue(resident: Resident, messages: ReadonlyArray<Message>, caller?: Caller): void {
+    for (const message of messages) {
+      if (message.mode === "call" && message.caller !== undefined) {
+        this.awaited.set(message.call, { caller: message.caller, operation: message.operation, server: resident })
+      }
+    }
+    this.toCommit.add({ resident, messages, caller })
+  }
+
+  interrupt(fiber: Fiber.Fiber<unknown, unknown>): void {
+    fiber.interruptUnsafe()
+  }
+
+  backOff(
+    resident: Resident,
+    attempts: Attempts,
+    cause: Cause.Cause<unknown>,
+    next: (again: boolean) => void
+  ): Fiber.Fiber<unknown, unknown> {
+    const policy = this.registrations.get(resident.kind)?.defectRetryPolicy ?? Schedule.recurs(0)
+    const step = attempts.step === undefined ? Schedule.toStepWithSleep(policy) : Effect.succeed(attempts.step)
+    return this.fork(Effect.flatMap(step, (step) => {
+      attempts.step = step
+      return Effect.exit(step(Cause.squash(cause)))
+    }).pipe(
+      Effect.flatMap((exit) =>
+        Effect.sync(() => {
+          // What follows may give up this very fiber, which must have ended by then.
+          if (!Exit.hasInterrupts(exit)) queueMicrotask(() => next(Exit.isSuccess(exit)))
+        })
+      )
+    ))
+  }
+
+  attemptFailed(resident: Resident, message: Message, cause: Cause.Cause<unknown>, parked: boolean): void {
+    this.fork(
+      (parked
+        ? Effect.logError(`a message was parked after ${message.attempts} failed attempts`, cause)
+        : Effect.logWarning(`attempt ${message.attempts} at a message failed`, cause)).pipe(
+          Effect.annotateLogs(annotations(resident, message)),
+          Effect.andThen(Metric.update(parked ? metrics.parked : metrics.failedAttempts, 1))
+        )
+    )
+  }
+
+  castFailed(resident: Resident, message: Message, error: unknown): void {
+    this.fork(
+      Effect.logWarning("a cast was answered with a failure that nobody hears", Cause.fail(error)).pipe(
+        Effect.annotateLogs(annotations(resident, message)),
+        Effect.andThen(Metric.update(metrics.failedCasts, 1))
+      )
+    )
+  }
+
+  /** A message as it was read from a line. */
+  fromLine(definition: Definition, queued: QueuedMessage): Message {
+    const operation = definition.operations.get(queued.rpc)
+    const payload = operation?.payload.decode(queued.payload)
+    const local = this.isLocal(queued.node) ? this.awaited.get(queued.call)?.caller : undefined
+    return new Message(
+      operation ?? unknownOperation(queued.rpc),
+      queued.mode,
+      payload?.ok === true ? payload.value : undefined,
+      queued.payload,
+      queued.primaryKey,
+      queued.node,
+      queued.call,
+      queued.position,
+      ++this.#arrivals,
+      local,
+      queued.recorded,
+      payload === undefined
+        ? `${definition.kind} declares no "${queued.rpc}"`
+        : payload.ok
+        ? undefined
+        : `the payload does not decode: ${payload.issue}`
+    )
+  }
+
+  // ---------------------------------------------------------------------------------------------- coming and going
+
+  register(registration: Registration): void {
+    const kind = registration.definition.kind
+    if (this.registrations.has(kind)) throw new Error(`the handlers of "${kind}" are in this node twice`)
+    this.registrations.set(kind, registration)
+    for (const resident of this.ofKind(kind)) resident.locateAgain()
+    this.toPoll.add("lines")
+  }
+
+  /** From now on nothing new is begun: for one kind, or, with the node, for all. */
+  beginClosing(kind?: string): void {
+    if (kind === undefined) this.#closed = true
+    else this.#closing.add(kind)
+  }
+
+  endClosing(kind: string): void {
+    this.#closing.delete(kind)
+    this.registrations.delete(kind)
+  }
+
+  /** To be called whenever something came to its end. */
+  checkQuiet(): void {
+    for (const watcher of this.#watchers) watcher()
+  }
+
+  /** Waits until nothing of these residents is under way. */
+  quiet(residents: () => Iterable<Resident>): Effect.Effect<void> {
+    return Effect.callback((resume) => {
+      const check = () => {
+        for (const resident of residents()) if (!resident.isQuiet) return
+        this.#watchers.delete(check)
+        resume(Effect.void)
+      }
+      this.#watchers.add(check)
+      check()
+      return Effect.sync(() => {
+        this.#watchers.delete(check)
+      })
+    })
+  }
+}
+
+const annotations = (resident: Resident, message: Message) => ({
+  kind: resident.kind,
+  key: resident.key,
+  rpc: message.operation.tag,
+  message: message.id
+})
+
+/** An operation that only other versions of the protocol know. */
+const unknownOperation = (tag: string): Operation => {
+  const refused = () => ({ ok: false, issue: `"${tag}" is not declared` }) as const
+  const codec = { encode: refused, decode: refused, decodeJson: refused }
+  return { tag, payload: codec, makePayload: refused, success: codec, error: codec }
+}

@@ -1,0 +1,345 @@
+/**
+ * The fibers that serve the durable servers of a process.
+ *
+ * - The committer takes every step that is ready and everything that is to be put in line, commits it as one group, and
+ *   only then tells the callers. While a group is under way the next one gathers.
+ * - The locator finds out who holds a server, and takes those that are free and whose handlers are here.
+ * - The reader reads on in the lines of the servers held here.
+ * - The listener follows the storage's hints, and the poller covers the lost ones.
+ * - The sweeper lets servers leave memory that were idle for long.
+ *
+ * Whoever of them learns that the node was lost declares everything here void, and has the node come back.
+ */
+import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
+import * as Schedule from "effect/Schedule"
+import * as Semaphore from "effect/Semaphore"
+import { DurableServerError, InvalidMessage } from "../DurableServerError.ts"
+import type { Claim, Hint, Located, Member, NodeLost, Verdict } from "../DurableStorage.ts"
+import type { Answer } from "./answer.ts"
+import { decode as decodeAnswer, nothing } from "./answer.ts"
+import type { Caller } from "./message.ts"
+import * as metrics from "./metrics.ts"
+import { type Enqueueing, type Residency } from "./residency.ts"
+import { Resident } from "./resident.ts"
+
+/** How a node goes about it. All durations are in milliseconds. */
+export interface Settings {
+  readonly pollMillis: number
+  readonly drainMillis: number
+  /** How many members go into one group at most. */
+  readonly maxGroup: number
+  /** When servers of kinds without handlers here leave memory. */
+  readonly clientIdleMillis: number
+}
+
+/** How many servers are looked up, and how many lines are read, in one statement at most. */
+const maxServers = 1000
+/** How many messages of one line are read at once. */
+const maxRead = 256
+
+interface Settlement {
+  readonly caller: Caller
+  readonly answer: Answer
+}
+
+/** Runs the node until interrupted. */
+export const run = (node: Residency, settings: Settings): Effect.Effect<never> => {
+  const comingBack = Semaphore.makeUnsafe(1)
+
+  const comeBack = (lost: number): Effect.Effect<void> =>
+    comingBack.withPermit(Effect.suspend(() => {
+      if (node.storage.node() !== lost) return Effect.void
+      return Effect.logWarning("this node was declared dead: everything under way is void, and it comes back anew").pipe(
+        Effect.annotateLogs({ node: lost }),
+        Effect.andThen(node.storage.rejoin),
+        Effect.andThen(Effect.sync(() => {
+          node.ids.add(node.storage.node())
+          node.byId.clear()
+          for (const resident of node.all()) resident.lost()
+          node.toPoll.add("lines")
+        }))
+      )
+    }))
+
+  /** Repeats for ever; a lost node comes back in between, and the round starts over with whatever is there then. */
+  const forever = (round: Effect.Effect<void, NodeLost>): Effect.Effect<never> =>
+    Effect.forever(Effect.catchTag(round, "NodeLost", (lost) => comeBack(lost.node)))
+
+  // ---------------------------------------------------------------------------------------------- committing
+
+  const settleEnqueued = (item: Enqueueing, verdict: Verdict, settled: Array<Settlement>): void => {
+    const failed: Answer | undefined = verdict._tag === "Failed"
+      ? {
+        _tag: "Broken",
+        error: new DurableServerError({
+          reason: new InvalidMessage({
+            kind: item.resident.kind,
+            rpc: item.messages[0]?.operation.tag ?? "",
+            field: "payload",
+            issue: verdict.failure
+          })
+        })
+      }
+      : undefined
+    item.resident.wasEnqueued(verdict._tag === "Done" ? verdict.pushed : 0)
+    for (const message of item.messages) {
+      if (message.caller !== undefined && (message.mode === "cast" || failed !== undefined)) {
+        settled.push({ caller: message.caller, answer: failed ?? nothing })
+      }
+    }
+    if (item.caller !== undefined) settled.push({ caller: item.caller, answer: failed ?? nothing })
+  }
+
+  const commit = Effect.gen(function*() {
+    yield* node.toCommit.some
+    const members: Array<Member> = []
+    const owners: Array<Resident | Enqueueing> = []
+    for (const item of node.toCommit.takeUnsafe(settings.maxGroup)) {
+      if (item instanceof Resident) {
+        node.takenUp(item)
+        const member = item.seal()
+        if (member === undefined) continue
+        members.push(member)
+      } else {
+        members.push({
+          _tag: "Enqueue",
+          outgoing: item.messages.map((message) => ({ id: item.resident.id, message: message.stored() }))
+        })
+      }
+      owners.push(item)
+    }
+    if (members.length === 0) {
+      node.checkQuiet()
+      return
+    }
+    const started = node.clock.currentTimeMillisUnsafe()
+    const verdicts = yield* node.storage.commit(members).pipe(
+      // Nothing of it was applied. Steps are made anew once the node is back; what was to be put in line still is.
+      Effect.tapError(() =>
+        Effect.sync(() => {
+          for (const item of owners) if (!(item instanceof Resident)) node.toCommit.add(item)
+        })
+      ),
+      Effect.uninterruptible
+    )
+    const settled: Array<Settlement> = []
+    let refused = 0
+    for (let index = 0; index < owners.length; index++) {
+      const owner = owners[index]
+      const verdict = verdicts[index]
+      if (owner === undefined || verdict === undefined) continue
+      if (verdict._tag !== "Done") refused++
+      if (owner instanceof Resident) owner.decided(verdict, settled)
+      else settleEnqueued(owner, verdict, settled)
+    }
+    // Callers go on at once, within these calls, and send what they have to send next into the group that forms now.
+    for (const { answer, caller } of settled) caller.settle(answer)
+    node.checkQuiet()
+    metrics.recordGroup(members.length, refused, node.clock.currentTimeMillisUnsafe() - started)
+  })
+
+  // ---------------------------------------------------------------------------------------------- locating
+
+  const located = (resident: Resident, answer: Claim | (Located & { readonly _tag: "HeldElsewhere" }), sentAt: number) => {
+    const registration = node.registration(resident.kind)
+    if (answer._tag === "Claimed" && registration !== undefined) {
+      node.byId.set(answer.id, resident)
+      resident.claimed(answer, registration, sentAt)
+    } else {
+      resident.heldElsewhere(answer.id)
+    }
+  }
+
+  const locate = Effect.gen(function*() {
+    const residents = yield* node.toLocate.take(maxServers)
+    const ours = residents.filter((resident) =>
+      node.registration(resident.kind) !== undefined && !node.isClosing(resident.kind)
+    )
+    const others = residents.filter((resident) => !ours.includes(resident))
+    const sentAt = node.arrivals()
+    const attempt = Effect.gen(function*() {
+      if (ours.length > 0) {
+        const claims = yield* node.storage.claim(ours)
+        ours.forEach((resident, index) => {
+          const claim = claims[index]
+          if (claim !== undefined) located(resident, claim, sentAt)
+        })
+      }
+      if (others.length > 0) {
+        const found = yield* node.storage.locate(others)
+        others.forEach((resident, index) => {
+          const server = found[index]
+          if (server !== undefined) located(resident, { ...server, _tag: "HeldElsewhere" }, sentAt)
+        })
+      }
+    })
+    yield* attempt.pipe(
+      Effect.tapError(() =>
+        Effect.sync(() => {
+          for (const resident of residents) resident.notLocated()
+        })
+      ),
+      Effect.uninterruptible
+    )
+    node.checkQuiet()
+  })
+
+  // ---------------------------------------------------------------------------------------------- reading lines
+
+  const read = Effect.gen(function*() {
+    const residents = (yield* node.toRead.take(maxServers)).filter((resident) => {
+      if (resident.phase === "held") return true
+      resident.notRead()
+      return false
+    })
+    const lines = residents.map((resident) => ({ id: resident.id, after: resident.lineRead, limit: maxRead }))
+    const read = lines.length === 0 ? [] : yield* node.storage.read(lines).pipe(
+      Effect.tapError(() =>
+        Effect.sync(() => {
+          for (const resident of residents) resident.notRead()
+        })
+      )
+    )
+    residents.forEach((resident, index) => {
+      const registration = node.registration(resident.kind)
+      const rows = read[index]
+      const line = lines[index]
+      if (registration === undefined || rows === undefined || line === undefined) return resident.notRead()
+      const messages = rows.map((row) => node.fromLine(registration.definition, row))
+      resident.lineWasRead(line.after, messages, rows.length < maxRead)
+    })
+    node.checkQuiet()
+  })
+
+  // ---------------------------------------------------------------------------------------------- hints and polls
+
+  const follow = (hint: Hint): void => {
+    switch (hint._tag) {
+      case "Lines":
+        for (const id of hint.ids) {
+          const resident = node.byId.get(id)
+          if (resident === undefined) node.toPoll.add("lines")
+          else resident.lineMayHaveGrown()
+        }
+        return
+      case "Replies":
+        return node.toPoll.add("replies")
+      case "Unattended":
+        return node.toPoll.add("lines")
+      case "Everything":
+        node.toPoll.add("replies")
+        return node.toPoll.add("lines")
+    }
+  }
+
+  const listen = Effect.map(node.storage.hints, (hints) => hints.forEach(follow))
+
+  const pollLines = Effect.gen(function*() {
+    const kinds = Array.from(node.registrations.keys()).filter((kind) => !node.isClosing(kind))
+    let after = 0
+    while (kinds.length > 0) {
+      const page = yield* node.storage.unattended(kinds, after)
+      for (const server of page) {
+        after = server.id
+        const key = node.registration(server.kind)?.definition.key.decode(server.key)
+        if (key === undefined || !key.ok) continue
+        node.resident(server.kind, { text: server.key, value: key.value }).lineMayHaveGrown()
+      }
+      if (page.length < maxServers) return
+      yield* Effect.yieldNow
+    }
+  })
+
+  const pollReplies = Effect.gen(function*() {
+    const replies = yield* node.storage.replies
+    if (replies.length === 0) return
+    const settled: Array<Settlement> = []
+    for (const reply of replies) {
+      const awaited = node.awaited.get(reply.call)
+      if (awaited === undefined) continue
+      node.awaited.delete(reply.call)
+      settled.push({ caller: awaited.caller, answer: decodeAnswer(awaited.operation, awaited.server, reply.value) })
+    }
+    for (const { answer, caller } of settled) caller.settle(answer)
+    // Only now, when they are handed over: a reply whose answer to us got lost is still there.
+    yield* node.storage.forget(replies)
+  })
+
+  const poll = Effect.gen(function*() {
+    const what = new Set(yield* node.toPoll.take(Number.MAX_SAFE_INTEGER))
+    if (what.has("replies")) yield* pollReplies
+    if (what.has("lines")) yield* pollLines
+  })
+
+  const slowPoll = Effect.sync(() => {
+    if (node.awaited.size > 0) node.toPoll.add("replies")
+    if (node.registrations.size > 0) node.toPoll.add("lines")
+  }).pipe(
+    Effect.repeat(Schedule.spaced(settings.pollMillis)),
+    Effect.andThen(Effect.never)
+  )
+
+  // ---------------------------------------------------------------------------------------------- leaving memory
+
+  const sweep = Effect.gen(function*() {
+    const idle = Array.from(node.registrations.values(), (registration) => registration.maxIdleMillis)
+    yield* Effect.sleep(Math.max(1, Math.min(settings.clientIdleMillis, ...idle) / 4))
+    const now = node.clock.currentTimeMillisUnsafe()
+    const leaving: Array<Resident> = []
+    for (const resident of node.all()) {
+      const maxIdle = node.registration(resident.kind)?.maxIdleMillis ?? settings.clientIdleMillis
+      if (now - resident.lastUsed < maxIdle || !resident.isIdle) continue
+      if (resident.beginRelease()) leaving.push(resident)
+      else if (resident.phase !== "locating" && resident.phase !== "releasing") node.forget(resident)
+    }
+    if (leaving.length > 0) yield* release(node, leaving)
+    yield* Metric.update(metrics.residents, node.size)
+  })
+
+  return Effect.all(
+    [forever(commit), forever(locate), forever(read), forever(listen), forever(poll), slowPoll, forever(sweep)],
+    { concurrency: "unbounded", discard: true }
+  ) as Effect.Effect<never>
+}
+
+/** Gives servers back, and lets them leave memory unless somebody wants them again. */
+export const release = (node: Residency, residents: ReadonlyArray<Resident>): Effect.Effect<void, NodeLost> =>
+  node.storage.release(residents.map(({ id, version }) => ({ id, version }))).pipe(
+    Effect.ensuring(Effect.sync(() => {
+      for (const resident of residents) {
+        resident.released()
+        if (resident.isIdle) node.forget(resident)
+      }
+      node.checkQuiet()
+    })),
+    Effect.uninterruptible
+  )
+
+/**
+ * Ends the work on a kind, or on all of them: what is being handled is finished, as long as the bound allows, everything held
+ * is given back, and whoever still waits here is told.
+ */
+export const close = Effect.fnUntraced(function*(node: Residency, drainMillis: number, kind?: string) {
+  const residents = () => kind === undefined ? Array.from(node.all()) : node.ofKind(kind)
+  node.beginClosing(kind)
+  yield* Effect.timeoutOption(node.quiet(residents), drainMillis)
+  const given = residents().filter((resident) => resident.phase === "held" || resident.phase === "broken")
+  const left: Array<Settlement> = []
+  for (const resident of residents()) {
+    for (const message of resident.abandon()) {
+      if (message.caller !== undefined) {
+        left.push({ caller: message.caller, answer: node.closedAnswer(resident, message.operation.tag) })
+      }
+    }
+    node.forget(resident)
+  }
+  yield* Effect.ignore(node.storage.release(given.map(({ id, version }) => ({ id, version }))))
+  if (kind !== undefined) node.endClosing(kind)
+  else {
+    for (const [, { caller, operation, server }] of node.awaited) {
+      left.push({ caller, answer: node.closedAnswer(server, operation.tag) })
+    }
+  }
+  for (const { answer, caller } of left) caller.settle(answer)
+})

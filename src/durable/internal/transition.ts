@@ -1,0 +1,69 @@
+/**
+ * One server's step while it is being made: the messages handled so far, and everything that goes with them.
+ */
+import type { Outgoing, Parked, Transition } from "../DurableStorage.ts"
+import type { Answer } from "./answer.ts"
+import type { Message } from "./message.ts"
+
+/** A message that was handled, and what is to be answered once that is on disk. */
+export interface Step {
+  readonly message: Message
+  readonly answer: Answer
+}
+
+/** The state of a server, with the text it was read from or is written as, as far as that is known. */
+export interface State {
+  readonly value: unknown
+  readonly text: string | undefined
+}
+
+/** A step from `version` on. It grows until the committer takes it. */
+export class Draft {
+  readonly version: number
+  readonly from: State
+  state: State
+  taken: number
+  readonly takenBefore: number
+  /** Where the line must end for this step to be valid; `undefined` where that does not matter. */
+  guard: number | undefined = undefined
+  readonly steps: Array<Step> = []
+  /** The answers under their keys, in the stored form. */
+  readonly outcomes = new Map<string, string>()
+  readonly outgoing: Array<Outgoing> = []
+  readonly parked: Array<Parked> = []
+  readonly replies: Array<{ readonly node: number; readonly call: number; readonly value: string }> = []
+
+  constructor(version: number, state: State, taken: number) {
+    this.version = version
+    this.from = state
+    this.state = state
+    this.taken = taken
+    this.takenBefore = taken
+  }
+
+  get isEmpty(): boolean {
+    return this.steps.length === 0 && this.parked.length === 0 && this.taken === this.takenBefore
+  }
+
+  /** Whether anything is to be written. A server whose state was never stored is stored with its first message. */
+  get writes(): boolean {
+    return this.state !== this.from || this.from.text === undefined || this.taken !== this.takenBefore ||
+      this.outcomes.size > 0 || this.outgoing.length > 0 || this.parked.length > 0 || this.replies.length > 0
+  }
+
+  /** For the storage. `state` is the text to store, `undefined` where it stays. */
+  toTransition(id: number, state: string | undefined): Transition {
+    return {
+      _tag: "Transition",
+      id,
+      version: this.version,
+      guard: this.guard,
+      taken: this.taken,
+      state,
+      outcomes: Array.from(this.outcomes, ([primaryKey, reply]) => ({ primaryKey, reply })),
+      replies: this.replies,
+      outgoing: this.outgoing,
+      parked: this.parked
+    }
+  }
+}
