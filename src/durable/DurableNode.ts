@@ -9,16 +9,21 @@
  *
  * @since 0.1.0
  */
+import type * as PgClient from "@effect/sql-pg/PgClient"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type { SqlError } from "effect/sql/SqlError"
+import { perClient } from "../datastore/internal/perClient.ts"
+import type { SchemaNotInstalled } from "../datastore/Migrations.ts"
 import { DurableStorage } from "./DurableStorage.ts"
 import { enter } from "./internal/nodes.ts"
 import { Residency } from "./internal/residency.ts"
 import { close, run } from "./internal/service.ts"
 import * as MemoryStorage from "./MemoryStorage.ts"
+import * as PostgresStorage from "./PostgresStorage.ts"
 
 /**
  * How a node goes about its work.
@@ -27,8 +32,6 @@ import * as MemoryStorage from "./MemoryStorage.ts"
  * @category models
  */
 export interface Options {
-  /** For how long the node counts as alive without a sign of it. Shorter: faster take-over. Longer: longer pauses are borne. */
-  readonly lease: Duration.Input
   /** How often to look for what a lost notification would have told. */
   readonly pollInterval: Duration.Input
   /** How long a closing node lets handlers finish. */
@@ -44,7 +47,7 @@ export interface Options {
 }
 
 /**
- * The options of nodes, with their defaults: a lease of 5 seconds, a poll each second, 10 seconds to drain, calls that wait
+ * The options of nodes, with their defaults: a poll each second, 10 seconds to drain, calls that wait
  * 5 seconds, answers kept for 7 days. Change some with `Layer.provide(Layer.succeed(DurableNode.DurableNodeOptions, …))`.
  *
  * @since 0.1.0
@@ -61,7 +64,6 @@ export const DurableNodeOptions = Context.Reference<Options>("holdfast/durable/D
  * @category models
  */
 export const defaults: Options = {
-  lease: "5 seconds",
   pollInterval: "1 second",
   drainTimeout: "10 seconds",
   callTimeout: "5 seconds",
@@ -98,7 +100,6 @@ export const layer: Layer.Layer<DurableNode, never, DurableStorage> = Layer.effe
     const storage = yield* DurableStorage
     const clock = yield* Clock.Clock
     const nodeStorage = yield* storage.join({
-      lease: Duration.fromInputUnsafe(options.lease),
       outcomeRetention: Duration.fromInputUnsafe(options.outcomeRetention)
     })
     const fork = Effect.runForkWith(yield* Effect.context<never>())
@@ -126,3 +127,19 @@ export const layer: Layer.Layer<DurableNode, never, DurableStorage> = Layer.effe
  * @category layers
  */
 export const layerMemory: Layer.Layer<DurableNode | DurableStorage> = Layer.provideMerge(layer, MemoryStorage.layer)
+
+/**
+ * A node on Postgres: the whole of durable servers on any `PgClient`. Built once for each client, so that the same context of
+ * a datastore twice is one node, and two contexts are two.
+ *
+ * Fails with `SqlError` when the database cannot be reached or refuses the login, and with `SchemaNotInstalled` when the
+ * tables are missing and the client's role may not create them.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerPostgres: Layer.Layer<
+  DurableNode | DurableStorage,
+  SchemaNotInstalled | SqlError,
+  PgClient.PgClient
+> = perClient(() => Layer.provideMerge(layer, PostgresStorage.layer))

@@ -205,7 +205,8 @@ export type Checked<Self extends Any, B> = B extends { readonly handlers: infer 
   : unknown
 
 /** The services of what a function gives back. */
-type ServicesOf<F> = F extends (...args: any) => infer X ? X extends Effect.Effect<any, any, infer R> ? R : never : never
+type ServicesOf<F> = F extends (...args: any) => infer X ? X extends Effect.Effect<any, any, infer R> ? R : never
+  : never
 
 /**
  * The services that a behaviour's `init` and handlers use.

@@ -163,7 +163,8 @@ export interface Transition {
   readonly version: number
   /** When given, the line must end here: nothing may have been pushed that the holder has not seen. */
   readonly guard: number | undefined
-  /** The position up to which the line is consumed afterwards. */
+  /** The position up to which the line was consumed before, and is afterwards. */
+  readonly takenBefore: number
   readonly taken: number
   /** The new state, encoded; `undefined` where it stays. */
   readonly state: string | undefined
@@ -282,8 +283,6 @@ export interface NodeStorage {
  * @category models
  */
 export interface JoinOptions {
-  /** For how long this process counts as alive without a sign of it. */
-  readonly lease: Duration.Duration
   /** How long answers are kept under their primary keys. */
   readonly outcomeRetention: Duration.Duration
 }

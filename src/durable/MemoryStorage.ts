@@ -171,7 +171,9 @@ class Store {
     if (member._tag === "Enqueue") return { _tag: "Done", pushed: 0 }
     const server = this.#servers.get(member.id)
     if (server === undefined || server.version !== member.version) return { _tag: "Superseded" }
-    if (member.guard !== undefined && member.guard !== server.pushed) return { _tag: "LineMoved", pushed: server.pushed }
+    if (member.guard !== undefined && member.guard !== server.pushed) {
+      return { _tag: "LineMoved", pushed: server.pushed }
+    }
     if (member._tag === "Transition") {
       const known = new Map<string, string>()
       for (const { primaryKey } of member.outcomes) {

@@ -6,8 +6,8 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { CurrentTransition } from "../CurrentTransition.ts"
-import { DurableServerError, CallTimeout, InvalidMessage } from "../DurableServerError.ts"
 import { DurableNode } from "../DurableNode.ts"
+import { CallTimeout, DurableServerError, InvalidMessage } from "../DurableServerError.ts"
 import * as Answer from "./answer.ts"
 import type { Deadline } from "./deadlines.ts"
 import { type Checked, checkName, type Definition, type Operation, primaryKeyOf } from "./definition.ts"
@@ -70,12 +70,16 @@ const send = (
     const { definition, inside, key } = ref
     if (!key.ok) return Effect.fail(invalid(definition.kind, operation.tag, "key", key.issue))
     const message = prepare(operation, input)
-    if (!message.ok) return Effect.fail(invalid(definition.kind, operation.tag, message.field ?? "payload", message.issue))
+    if (!message.ok) {
+      return Effect.fail(invalid(definition.kind, operation.tag, message.field ?? "payload", message.issue))
+    }
     const transition = Context.getOrUndefined(fiber.context, CurrentTransition)
     if (transition !== undefined) {
       if (mode === "cast") return stage(inside, transition, definition, key.value, message.value)
       if (transition.kind === definition.kind && transition.key === key.value.text) {
-        return Effect.die(new Error(`a handler of ${definition.kind} "${transition.key}" calls itself, and would wait for ever`))
+        return Effect.die(
+          new Error(`a handler of ${definition.kind} "${transition.key}" calls itself, and would wait for ever`)
+        )
       }
     }
     return Effect.callback<unknown, unknown>((resume) => {

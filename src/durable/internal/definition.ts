@@ -80,7 +80,9 @@ const plainText = (schema: Schema.Codec<unknown, string>): TextCodec => {
 
 const nothing: TextCodec = {
   encode: (value) =>
-    value === undefined ? { ok: true, value: "null" } : { ok: false, issue: "Expected nothing, the operation declares none" },
+    value === undefined
+      ? { ok: true, value: "null" }
+      : { ok: false, issue: "Expected nothing, the operation declares none" },
   decode: () => ({ ok: true, value: undefined }),
   decodeJson: () => ({ ok: true, value: undefined })
 }

@@ -28,7 +28,12 @@ export interface Registration {
 
 /** What an attempt came to. */
 export type Handled =
-  | { readonly _tag: "Outcome"; readonly value: unknown; readonly next: unknown; readonly outgoing: ReadonlyArray<Outgoing> }
+  | {
+    readonly _tag: "Outcome"
+    readonly value: unknown
+    readonly next: unknown
+    readonly outgoing: ReadonlyArray<Outgoing>
+  }
   /** The handler failed as its protocol declares: an answer like any other. */
   | { readonly _tag: "Failure"; readonly error: unknown }
   /** Anything else: to be tried again. */

@@ -2,8 +2,8 @@
  * A message on its way to a server, as this process holds it, and the caller that waits for it.
  */
 import type { StoredMessage } from "../DurableStorage.ts"
-import type { Operation } from "./definition.ts"
 import type { Answer } from "./answer.ts"
+import type { Operation } from "./definition.ts"
 
 /** A caller in this process. It is told exactly once; afterwards nothing points at it any more. */
 export interface Caller {

@@ -235,17 +235,19 @@ export class Residency implements Host {
   ): Fiber.Fiber<unknown, unknown> {
     const policy = this.registrations.get(resident.kind)?.defectRetryPolicy ?? Schedule.recurs(0)
     const step = attempts.step === undefined ? Schedule.toStepWithSleep(policy) : Effect.succeed(attempts.step)
-    return this.fork(Effect.flatMap(step, (step) => {
-      attempts.step = step
-      return Effect.exit(step(Cause.squash(cause)))
-    }).pipe(
-      Effect.flatMap((exit) =>
-        Effect.sync(() => {
-          // What follows may give up this very fiber, which must have ended by then.
-          if (!Exit.hasInterrupts(exit)) queueMicrotask(() => next(Exit.isSuccess(exit)))
-        })
+    return this.fork(
+      Effect.flatMap(step, (step) => {
+        attempts.step = step
+        return Effect.exit(step(Cause.squash(cause)))
+      }).pipe(
+        Effect.flatMap((exit) =>
+          Effect.sync(() => {
+            // What follows may give up this very fiber, which must have ended by then.
+            if (!Exit.hasInterrupts(exit)) queueMicrotask(() => next(Exit.isSuccess(exit)))
+          })
+        )
       )
-    ))
+    )
   }
 
   attemptFailed(resident: Resident, message: Message, cause: Cause.Cause<unknown>, parked: boolean): void {

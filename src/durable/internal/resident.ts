@@ -312,7 +312,9 @@ export class Resident {
     const attempts = this.#attempts.get(message.id)
     if (message.recorded === undefined && attempts !== undefined) {
       message.attempts = attempts.count
-      if (attempts.exhausted !== undefined) return this.#withState(registration, message, () => this.#park(message, attempts))
+      if (attempts.exhausted !== undefined) {
+        return this.#withState(registration, message, () => this.#park(message, attempts))
+      }
       if (attempts.due) {
         this.#backOff(registration, message, attempts, Cause.empty)
         return false
@@ -410,7 +412,11 @@ export class Resident {
       if (this.#careful) {
         const text = this.#encodeState(registration, state)
         if (!text.ok) {
-          return this.#failed(registration, message, Cause.die(new Error(`the next state does not encode: ${text.issue}`)))
+          return this.#failed(
+            registration,
+            message,
+            Cause.die(new Error(`the next state does not encode: ${text.issue}`))
+          )
         }
         state = text.value
       }
@@ -602,7 +608,9 @@ export class Resident {
         break
       case "Known":
         for (const { message } of draft.steps) {
-          if (message.primaryKey !== undefined) message.recorded = verdict.replies.get(message.primaryKey) ?? message.recorded
+          if (message.primaryKey !== undefined) {
+            message.recorded = verdict.replies.get(message.primaryKey) ?? message.recorded
+          }
         }
         this.#void(draft)
         break

@@ -50,16 +50,17 @@ export const run = (node: Residency, settings: Settings): Effect.Effect<never> =
   const comeBack = (lost: number): Effect.Effect<void> =>
     comingBack.withPermit(Effect.suspend(() => {
       if (node.storage.node() !== lost) return Effect.void
-      return Effect.logWarning("this node was declared dead: everything under way is void, and it comes back anew").pipe(
-        Effect.annotateLogs({ node: lost }),
-        Effect.andThen(node.storage.rejoin),
-        Effect.andThen(Effect.sync(() => {
-          node.ids.add(node.storage.node())
-          node.byId.clear()
-          for (const resident of node.all()) resident.lost()
-          node.toPoll.add("lines")
-        }))
-      )
+      return Effect.logWarning("this node was declared dead: everything under way is void, and it comes back anew")
+        .pipe(
+          Effect.annotateLogs({ node: lost }),
+          Effect.andThen(node.storage.rejoin),
+          Effect.andThen(Effect.sync(() => {
+            node.ids.add(node.storage.node())
+            node.byId.clear()
+            for (const resident of node.all()) resident.lost()
+            node.toPoll.add("lines")
+          }))
+        )
     }))
 
   /** Repeats for ever; a lost node comes back in between, and the round starts over with whatever is there then. */
@@ -141,7 +142,11 @@ export const run = (node: Residency, settings: Settings): Effect.Effect<never> =
 
   // ---------------------------------------------------------------------------------------------- locating
 
-  const located = (resident: Resident, answer: Claim | (Located & { readonly _tag: "HeldElsewhere" }), sentAt: number) => {
+  const located = (
+    resident: Resident,
+    answer: Claim | (Located & { readonly _tag: "HeldElsewhere" }),
+    sentAt: number
+  ) => {
     const registration = node.registration(resident.kind)
     if (answer._tag === "Claimed" && registration !== undefined) {
       node.byId.set(answer.id, resident)

@@ -58,6 +58,7 @@ export class Draft {
       id,
       version: this.version,
       guard: this.guard,
+      takenBefore: this.takenBefore,
       taken: this.taken,
       state,
       outcomes: Array.from(this.outcomes, ([primaryKey, reply]) => ({ primaryKey, reply })),

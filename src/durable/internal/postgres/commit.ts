@@ -1,0 +1,211 @@
+/**
+ * Committing a group on Postgres, in one of three shapes: groups in which servers only change their state take a single
+ * statement; those in which nothing changes take a SELECT; all others take the server-side function.
+ */
+import * as PgTypes from "@effect/sql-pg/PgTypes"
+import type { GroupStatement, Row } from "../../../member/internal/lane.ts"
+import type { Check, Enqueue, Member, Outgoing, Transition, Verdict } from "../../DurableStorage.ts"
+
+/** A member that goes through the lane. */
+export type Part = Transition | Enqueue
+
+/** The line of a server that got longer, and the living member that should look at it. */
+export interface GrownLine {
+  readonly id: number
+  readonly holder: number | undefined
+}
+
+const array = (oid: number) => (values: ReadonlyArray<unknown>): PgTypes.Parameter => {
+  const arrayOid = PgTypes.arrayOidFor(oid)
+  if (arrayOid === undefined) throw new Error(`no array type for ${oid}`)
+  return { [PgTypes.ParameterTypeId]: PgTypes.ParameterTypeId, oid: arrayOid, value: values }
+}
+const text = array(PgTypes.OID.text)
+const int4 = array(PgTypes.OID.int4)
+const int8s = array(PgTypes.OID.int8)
+
+/** An int8[] of numbers that are ids, versions and positions, all far below 2^53. */
+export const int8 = (values: ReadonlyArray<number | null | undefined>): PgTypes.Parameter =>
+  int8s(values.map((value) => value === null || value === undefined ? null : BigInt(value)))
+
+export { text }
+
+const numbers = (value: unknown): ReadonlyArray<number> =>
+  Array.isArray(value) ? value.map((item) => item === null ? 0 : Number(item)) : []
+
+// ------------------------------------------------------------------------------------------------ states only
+
+/** The members' rows are visited in the order of their ids: the planner, pinned, has no other way to join them. */
+const stepsSql = `
+WITH lane AS MATERIALIZED (
+  SELECT id FROM holdfast.lane WHERE id = $1 AND seq = $2 - 1 AND NOT closed FOR NO KEY UPDATE
+), part AS MATERIALIZED (
+  SELECT x.*, (SELECT b.pushed FROM holdfast.inbox b WHERE b.id = x.id) AS pushed
+  FROM unnest($3::bigint[], $4::bigint[], $5::bigint[], $6::text[]) WITH ORDINALITY AS x(id, version, guard, state, m)
+  WHERE EXISTS (SELECT FROM lane) ORDER BY x.id
+), done AS (
+  UPDATE holdfast.server s SET version = s.version + 1, state = coalesce(p.state, s.state)
+  FROM part p
+  WHERE s.id = p.id AND s.version = p.version AND (p.guard IS NULL OR p.guard = coalesce(p.pushed, 0))
+  RETURNING p.m
+), left_over AS (
+  UPDATE holdfast.lane l
+  SET seq = $2, refused = ARRAY(SELECT p.m::integer FROM part p WHERE p.m NOT IN (SELECT m FROM done))
+  FROM lane WHERE l.id = lane.id
+  RETURNING l.refused
+)
+SELECT (SELECT refused FROM left_over), (SELECT array_agg(coalesce(pushed, 0)::float8 ORDER BY m) FROM part)`
+
+const isPlainStep = (part: Part): part is Transition =>
+  part._tag === "Transition" && part.taken === part.takenBefore && part.outcomes.length === 0 &&
+  part.replies.length === 0 && part.outgoing.length === 0 && part.parked.length === 0
+
+// ------------------------------------------------------------------------------------------------ everything
+
+const groupSql = `
+SELECT refused, pushed::float8[], known_m, known_key, known_reply, line_id::float8[], line_pushed::float8[],
+  line_holder::float8[]
+FROM holdfast.commit_group($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
+  $22, $23, $24, $25, $26, $27, $28, $29, $30, $31)`
+
+const outgoingParams = (outgoing: ReadonlyArray<readonly [number, Outgoing]>): ReadonlyArray<unknown> => [
+  int4(outgoing.map(([m]) => m)),
+  int8(outgoing.map(([, { id }]) => id)),
+  text(outgoing.map(([, { message }]) => message.mode)),
+  text(outgoing.map(([, { message }]) => message.rpc)),
+  text(outgoing.map(([, { message }]) => message.payload)),
+  text(outgoing.map(([, { message }]) => message.primaryKey ?? null)),
+  int8(outgoing.map(([, { message }]) => message.node)),
+  int8(outgoing.map(([, { message }]) => message.call))
+]
+
+const groupParams = (parts: ReadonlyArray<Part>): ReadonlyArray<unknown> => {
+  const steps = parts.map((part) => part._tag === "Transition" ? part : undefined)
+  /** What all parts have of something, each with the number of its part. */
+  const each = <A>(of: (part: Transition) => ReadonlyArray<A>): ReadonlyArray<readonly [number, A]> =>
+    steps.flatMap((step, index) => step === undefined ? [] : of(step).map((item) => [index + 1, item] as const))
+  const outcomes = each((step) => step.outcomes)
+  const replies = each((step) => step.replies)
+  const parked = each((step) => step.parked)
+  const outgoing = parts.flatMap((part, index) => part.outgoing.map((item) => [index + 1, item] as const))
+  return [
+    int8(steps.map((step) => step?.id)),
+    int8(steps.map((step) => step?.version)),
+    int8(steps.map((step) => step?.guard)),
+    int8(steps.map((step) => step?.taken)),
+    text(steps.map((step) => step?.state ?? null)),
+    int4(outcomes.map(([m]) => m)),
+    text(outcomes.map(([, { primaryKey }]) => primaryKey)),
+    text(outcomes.map(([, { reply }]) => reply)),
+    int4(replies.map(([m]) => m)),
+    int8(replies.map(([, { node }]) => node)),
+    int8(replies.map(([, { call }]) => call)),
+    text(replies.map(([, { value }]) => value)),
+    ...outgoingParams(outgoing),
+    int4(parked.map(([m]) => m)),
+    text(parked.map(([, { message }]) => message.mode)),
+    text(parked.map(([, { message }]) => message.rpc)),
+    text(parked.map(([, { message }]) => message.payload)),
+    text(parked.map(([, { message }]) => message.primaryKey ?? null)),
+    int8(parked.map(([, { message }]) => message.node)),
+    int8(parked.map(([, { message }]) => message.call)),
+    int4(parked.map(([, { attempts }]) => attempts)),
+    text(parked.map(([, { failure }]) => failure.replaceAll("\0", "")))
+  ]
+}
+
+/** Why a refused part was refused, from what is known of its server's line. */
+const refusal = (part: Part, pushed: number): Verdict =>
+  part._tag === "Transition" && part.guard !== undefined && part.guard !== pushed
+    ? { _tag: "LineMoved", pushed }
+    : { _tag: "Superseded" }
+
+/** What the parts of a group became, from the row of either statement. */
+const groupVerdicts = (
+  parts: ReadonlyArray<Part>,
+  row: Row,
+  grown: (lines: ReadonlyArray<GrownLine>) => void
+): ReadonlyArray<Verdict> | undefined => {
+  if (row[0] === null || row[0] === undefined) return undefined
+  const refused = numbers(row[0])
+  const pushed = numbers(row[1])
+  const known = new Map<number, Map<string, string>>()
+  const knownKeys = (row[3] ?? []) as ReadonlyArray<string>
+  const knownReplies = (row[4] ?? []) as ReadonlyArray<string>
+  numbers(row[2]).forEach((m, index) => {
+    const replies = known.get(m) ?? new Map<string, string>()
+    replies.set(knownKeys[index] ?? "", knownReplies[index] ?? "")
+    known.set(m, replies)
+  })
+  const ids = numbers(row[5])
+  const ends = numbers(row[6])
+  const holders = numbers(row[7])
+  const endOf = new Map(ids.map((id, index) => [id, ends[index] ?? 0]))
+  if (ids.length > 0) grown(ids.map((id, index) => ({ id, holder: holders[index] || undefined })))
+  return parts.map((part, index): Verdict => {
+    const end = part._tag === "Enqueue" ? endOf.get(part.outgoing[0]?.id ?? 0) ?? 0 : pushed[index] ?? 0
+    if (!refused.includes(index + 1)) return { _tag: "Done", pushed: end }
+    const replies = known.get(index + 1)
+    return replies === undefined ? refusal(part, end) : { _tag: "Known", replies }
+  })
+}
+
+/** The statement for groups that write. Tells of lines that got longer. */
+export const groupStatement = (grown: (lines: ReadonlyArray<GrownLine>) => void): GroupStatement<Part, Verdict> => ({
+  sql: (parts) => parts.every(isPlainStep) ? stepsSql : groupSql,
+  params: (parts, lane, seq) =>
+    parts.every(isPlainStep)
+      ? [
+        BigInt(lane),
+        BigInt(seq),
+        int8(parts.map((part) => part.id)),
+        int8(parts.map((part) => part.version)),
+        int8(parts.map((part) => part.guard)),
+        text(parts.map((part) => part.state ?? null))
+      ]
+      : [BigInt(lane), BigInt(seq), ...groupParams(parts)],
+  verdicts: (parts, row) => groupVerdicts(parts, row, grown),
+  // Which lines grew is not known any more; the poll finds them. A refused step is looked at anew from the start.
+  verdictsFromLane: (parts, refused) =>
+    parts.map((_, index) => refused.has(index + 1) ? { _tag: "Superseded" } : { _tag: "Done", pushed: 0 }),
+  failed: (_, problem) => ({ _tag: "Failed", failure: problem })
+})
+
+// ------------------------------------------------------------------------------------------------ nothing changes
+
+export const checksSql = `
+SELECT array_agg(coalesce(s.version, -1)::float8 ORDER BY x.m), array_agg(coalesce(b.pushed, 0)::float8 ORDER BY x.m)
+FROM unnest($1::bigint[]) WITH ORDINALITY AS x(id, m)
+LEFT JOIN holdfast.server s ON s.id = x.id
+LEFT JOIN holdfast.inbox b ON b.id = x.id`
+
+/** Holds what the checks believed against what is stored. */
+export const checkVerdicts = (checks: ReadonlyArray<Check>, row: Row | undefined): ReadonlyArray<Verdict> => {
+  const versions = numbers(row?.[0])
+  const pushed = numbers(row?.[1])
+  return checks.map((check, index): Verdict => {
+    if (versions[index] !== check.version) return { _tag: "Superseded" }
+    const end = pushed[index] ?? 0
+    return check.guard !== undefined && check.guard !== end
+      ? { _tag: "LineMoved", pushed: end }
+      : { _tag: "Done", pushed: end }
+  })
+}
+
+/** Takes a group apart into what is written and what is only checked, with their places in it. */
+export const apart = (group: ReadonlyArray<Member>) => {
+  const parts: Array<Part> = []
+  const partAt: Array<number> = []
+  const checks: Array<Check> = []
+  const checkAt: Array<number> = []
+  group.forEach((member, index) => {
+    if (member._tag === "Check") {
+      checks.push(member)
+      checkAt.push(index)
+    } else {
+      parts.push(member)
+      partAt.push(index)
+    }
+  })
+  return { parts, partAt, checks, checkAt }
+}

@@ -1,0 +1,179 @@
+/**
+ * The statements by which a node finds, takes and gives back servers, and reads lines and replies. All of them may be sent
+ * twice without harm.
+ */
+import type { Address, Claimed, QueuedMessage, Reply } from "../../DurableStorage.ts"
+import { int8, text } from "./commit.ts"
+
+type Rows = ReadonlyArray<ReadonlyArray<unknown>>
+
+const optional = (value: unknown): string | undefined => typeof value === "string" ? value : undefined
+
+/** Finds servers by name, with the living member that holds each. */
+export const find = {
+  sql: `
+SELECT x.m::integer, s.id::float8, h.id::float8
+FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS x(kind, key, m)
+JOIN holdfast.server s ON s.kind = x.kind AND s.key = x.key
+LEFT JOIN holdfast.member h ON h.id = s.holder AND NOT h.dead`,
+  params: (servers: ReadonlyArray<Address>) => [
+    text(servers.map((server) => server.kind)),
+    text(servers.map((server) => server.key))
+  ],
+  rows: (rows: Rows) =>
+    rows.map(([m, id, holder]) => ({
+      index: Number(m) - 1,
+      id: Number(id),
+      holder: holder === null ? undefined : Number(holder)
+    }))
+}
+
+/** Makes servers that are not there yet, in the order of their names, so that two makers never wait for each other. */
+export const make = {
+  sql: `
+INSERT INTO holdfast.server (kind, key)
+SELECT x.kind, x.key FROM unnest($1::text[], $2::text[]) AS x(kind, key) ORDER BY x.kind, x.key
+ON CONFLICT DO NOTHING`,
+  params: find.params
+}
+
+/** Takes servers that no living member holds. The version goes up: whatever the last holder still has under way is refused. */
+export const claim = {
+  sql: `
+WITH wanted AS MATERIALIZED (
+  SELECT w.id FROM unnest($2::bigint[]) AS w(id) ORDER BY w.id
+), got AS (
+  UPDATE holdfast.server s SET holder = $1, version = s.version + 1
+  FROM wanted w
+  WHERE s.id = w.id
+    AND (s.holder IS NULL OR s.holder = $1
+      OR NOT EXISTS (SELECT FROM holdfast.member h WHERE h.id = s.holder AND NOT h.dead))
+    AND EXISTS (SELECT FROM holdfast.member me WHERE me.id = $1 AND NOT me.dead)
+  RETURNING s.id, s.version, s.taken, s.state
+)
+SELECT g.id::float8, g.version::float8, g.taken::float8, g.state,
+  coalesce((SELECT b.pushed FROM holdfast.inbox b WHERE b.id = g.id), 0)::float8
+FROM got g`,
+  params: (member: number, ids: ReadonlyArray<number>) => [BigInt(member), int8(ids)],
+  rows: (rows: Rows) =>
+    rows.map(([id, version, taken, state, pushed]): Claimed => ({
+      _tag: "Claimed",
+      id: Number(id),
+      version: Number(version),
+      taken: Number(taken),
+      pushed: Number(pushed),
+      state: optional(state)
+    }))
+}
+
+/** Gives servers back, where they are still ours. */
+export const release = {
+  sql: `
+WITH given AS MATERIALIZED (
+  SELECT * FROM unnest($2::bigint[], $3::bigint[]) AS x(id, version) ORDER BY x.id
+), freed AS (
+  UPDATE holdfast.server s SET holder = NULL
+  FROM given g WHERE s.id = g.id AND s.version = g.version AND s.holder = $1
+  RETURNING s.id, s.taken
+)
+SELECT coalesce(bool_or(b.pushed > f.taken), false) FROM freed f JOIN holdfast.inbox b ON b.id = f.id`,
+  params: (member: number, servers: ReadonlyArray<{ readonly id: number; readonly version: number }>) => [
+    BigInt(member),
+    int8(servers.map((server) => server.id)),
+    int8(servers.map((server) => server.version))
+  ]
+}
+
+/** Reads on in lines. A message whose key is answered already comes with the answer. */
+export const read = {
+  sql: `
+SELECT x.m::integer, q.seq::float8, q.mode, q.rpc, q.payload, q.key, q.member::float8, q.call::float8, o.reply
+FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS x(id, after, most, m)
+CROSS JOIN LATERAL (
+  SELECT * FROM holdfast.message q WHERE q.server_id = x.id AND q.seq > x.after ORDER BY q.seq LIMIT x.most
+) q
+LEFT JOIN holdfast.outcome o ON q.key IS NOT NULL AND o.server_id = x.id AND o.key = q.key
+ORDER BY x.m, q.seq`,
+  params: (lines: ReadonlyArray<{ readonly id: number; readonly after: number; readonly limit: number }>) => [
+    int8(lines.map((line) => line.id)),
+    int8(lines.map((line) => line.after)),
+    int8(lines.map((line) => line.limit))
+  ],
+  rows: (rows: Rows, lines: number): ReadonlyArray<ReadonlyArray<QueuedMessage>> => {
+    const read: Array<Array<QueuedMessage>> = Array.from({ length: lines }, () => [])
+    for (const [m, position, mode, rpc, payload, key, node, call, recorded] of rows) {
+      read[Number(m) - 1]?.push({
+        position: Number(position),
+        mode: mode === "call" ? "call" : "cast",
+        rpc: String(rpc),
+        payload: String(payload),
+        primaryKey: optional(key),
+        node: Number(node),
+        call: Number(call),
+        recorded: optional(recorded)
+      })
+    }
+    return read
+  }
+}
+
+/**
+ * Servers that have a line and are ours or nobody's. Hops from line to line in the index: what it costs depends on the number
+ * of servers with a line, not on the number of messages.
+ */
+export const unattended = {
+  sql: `
+WITH RECURSIVE line AS (
+  (SELECT server_id FROM holdfast.message WHERE server_id > $3 ORDER BY server_id LIMIT 1)
+  UNION ALL
+  SELECT (SELECT m.server_id FROM holdfast.message m WHERE m.server_id > l.server_id ORDER BY m.server_id LIMIT 1)
+  FROM line l WHERE l.server_id IS NOT NULL
+)
+SELECT s.id::float8, s.kind, s.key
+FROM line l JOIN holdfast.server s ON s.id = l.server_id
+WHERE s.kind = ANY ($2::text[])
+  AND (s.holder IS NULL OR s.holder = $1
+    OR NOT EXISTS (SELECT FROM holdfast.member h WHERE h.id = s.holder AND NOT h.dead))
+LIMIT 1000`,
+  params: (member: number, kinds: ReadonlyArray<string>, after: number) => [BigInt(member), text(kinds), BigInt(after)],
+  rows: (rows: Rows) => rows.map(([id, kind, key]) => ({ id: Number(id), kind: String(kind), key: String(key) }))
+}
+
+export const replies = {
+  sql: `
+SELECT r.member::float8, r.call::float8, r.value
+FROM unnest($1::bigint[]) AS m(id) CROSS JOIN LATERAL (
+  SELECT * FROM holdfast.reply r WHERE r.member = m.id ORDER BY r.call LIMIT 10000
+) r`,
+  params: (members: ReadonlyArray<number>) => [int8(members)],
+  rows: (rows: Rows) =>
+    rows.map(([node, call, value]): Reply => ({ node: Number(node), call: Number(call), value: String(value) }))
+}
+
+export const forget = {
+  sql: `
+DELETE FROM holdfast.reply r USING unnest($1::bigint[], $2::bigint[]) AS x(member, call)
+WHERE r.member = x.member AND r.call = x.call`,
+  params: (replies: ReadonlyArray<Reply>) => [
+    int8(replies.map((reply) => reply.node)),
+    int8(replies.map((reply) => reply.call))
+  ]
+}
+
+/** Drops answers that were kept long enough, and replies that nobody came for. A part at a time. */
+export const tidy = {
+  sql: `
+WITH answers AS (
+  DELETE FROM holdfast.outcome WHERE (server_id, key) IN (
+    SELECT server_id, key FROM holdfast.outcome
+    WHERE answered_at < clock_timestamp() - $1::float8 * interval '1 millisecond' LIMIT 5000
+  ) RETURNING 1
+), strays AS (
+  DELETE FROM holdfast.reply WHERE (member, call) IN (
+    SELECT r.member, r.call FROM holdfast.member m JOIN holdfast.reply r ON r.member = m.id
+    WHERE m.dead AND r.written_at < clock_timestamp() - interval '1 hour' LIMIT 5000
+  ) RETURNING 1
+)
+SELECT (SELECT count(*) FROM answers)::float8 + (SELECT count(*) FROM strays)::float8`,
+  params: (retentionMillis: number) => [retentionMillis]
+}

@@ -1,0 +1,182 @@
+-- Puts messages in line. Positions are dense per server and given in the order of commits, since the inbox row stays locked
+-- until the commit; inbox rows are locked in the order of their ids. A cast whose key is known already is left out.
+-- p_fresh_*: the keys, of all that these messages bear, that were unknown before.
+CREATE FUNCTION holdfast.put_in_line(
+  p_server bigint[], p_mode text[], p_rpc text[], p_payload text[], p_key text[], p_member bigint[], p_call bigint[],
+  p_fresh_server bigint[], p_fresh_key text[]
+) RETURNS void LANGUAGE sql AS $$
+  WITH sent AS MATERIALIZED (
+    SELECT s.*, row_number() OVER (PARTITION BY s.server, s.key ORDER BY s.ord) AS nth
+    FROM unnest(p_server, p_mode, p_rpc, p_payload, p_key, p_member, p_call) WITH ORDINALITY
+      AS s(server, mode, rpc, payload, key, member, call, ord)
+  ), kept AS MATERIALIZED (
+    SELECT s.*,
+      row_number() OVER (PARTITION BY s.server ORDER BY s.ord) AS k,
+      count(*) OVER (PARTITION BY s.server) AS n,
+      dense_rank() OVER (ORDER BY s.server) AS line
+    FROM sent s
+    WHERE s.key IS NULL OR s.mode = 'call'
+      OR (s.nth = 1 AND (s.server, s.key) IN (SELECT f.s, f.k FROM unnest(p_fresh_server, p_fresh_key) AS f(s, k)))
+  ), pushed AS MATERIALIZED (
+    INSERT INTO holdfast.inbox AS b (id, pushed)
+    SELECT server, count(*) FROM kept GROUP BY server ORDER BY server
+    ON CONFLICT (id) DO UPDATE SET pushed = b.pushed + excluded.pushed
+    RETURNING b.id, b.pushed
+  ), ends AS MATERIALIZED (
+    SELECT array_agg(pushed ORDER BY id) AS pushed FROM pushed
+  )
+  INSERT INTO holdfast.message (server_id, seq, mode, rpc, payload, key, member, call)
+  SELECT k.server, e.pushed[k.line] - k.n + k.k, k.mode, k.rpc, k.payload, k.key, k.member, k.call
+  FROM ends e, kept k
+  ORDER BY k.server, k.k
+$$;
+
+-- One group: a lane's number p_seq. It runs once, or, when the lane is not at p_seq - 1 or is closed, not at all, and then
+-- `refused` is null. A member is a server's step (its row id, the version it starts from, where its line must end if that
+-- matters, the position it consumes to, its new state if there is one), or, with a null id, only messages to others.
+-- Each member is done whole, or refused and nothing of it is done.
+--
+-- Locks are taken in one order: the lane, then servers, then keys, then inboxes, within each by id.
+CREATE FUNCTION holdfast.commit_group(
+  p_lane bigint, p_seq bigint,
+  w_id bigint[], w_version bigint[], w_guard bigint[], w_taken bigint[], w_state text[],
+  -- Answers under keys: the member they belong to (from 1), key, answer.
+  k_m integer[], k_key text[], k_reply text[],
+  -- Replies to other members.
+  r_m integer[], r_member bigint[], r_call bigint[], r_value text[],
+  -- Messages to servers.
+  o_m integer[], o_server bigint[], o_mode text[], o_rpc text[], o_payload text[], o_key text[], o_member bigint[],
+  o_call bigint[],
+  -- Messages set aside.
+  p_m integer[], p_mode text[], p_rpc text[], p_payload text[], p_key text[], p_member bigint[], p_call bigint[],
+  p_attempts integer[], p_failure text[],
+  OUT refused integer[],
+  -- Where the line of each member's server ends now.
+  OUT pushed bigint[],
+  -- Known answers, because of which members were refused.
+  OUT known_m integer[], OUT known_key text[], OUT known_reply text[],
+  -- The servers that messages were put in line for: where their lines end, and which living member holds them.
+  OUT line_id bigint[], OUT line_pushed bigint[], OUT line_holder bigint[]
+) LANGUAGE plpgsql AS $$
+DECLARE
+  good integer[];
+  all_good boolean;
+  fresh_server bigint[] := '{}';
+  fresh_key text[] := '{}';
+BEGIN
+  IF current_setting('transaction_isolation') <> 'read committed' THEN
+    RAISE EXCEPTION 'holdfast commits under READ COMMITTED only' USING ERRCODE = '25001';
+  END IF;
+  IF current_setting('synchronous_commit') = 'off' THEN
+    PERFORM set_config('synchronous_commit', 'on', true);
+  END IF;
+
+  -- This group once, or never.
+  UPDATE holdfast.lane SET seq = p_seq WHERE id = p_lane AND seq = p_seq - 1 AND NOT closed;
+  IF NOT FOUND THEN
+    RETURN;
+  END IF;
+
+  -- Whatever can refuse a member beside its server's row. Only the holder writes answers, so what is read here stays true
+  -- for every member whose version is then found unchanged.
+  IF cardinality(k_m) > 0 THEN
+    SELECT array_agg(k.m), array_agg(k.key), array_agg(x.reply) INTO known_m, known_key, known_reply
+    FROM unnest(k_m, k_key) AS k(m, key)
+    JOIN holdfast.outcome x ON x.server_id = w_id[k.m] AND x.key = k.key
+    WHERE x.reply IS NOT NULL;
+  END IF;
+
+  -- The one statement that decides.
+  WITH part AS MATERIALIZED (
+    SELECT w.* FROM unnest(w_id, w_version, w_guard, w_taken, w_state) WITH ORDINALITY
+      AS w(id, version, guard, taken, state, m)
+    WHERE known_m IS NULL OR NOT w.m = ANY (known_m)
+  ), done AS (
+    UPDATE holdfast.server s
+    SET version = s.version + 1, taken = w.taken, state = coalesce(w.state, s.state)
+    FROM (SELECT * FROM part WHERE id IS NOT NULL ORDER BY id) w
+    WHERE s.id = w.id AND s.version = w.version
+      AND (w.guard IS NULL OR w.guard = coalesce((SELECT b.pushed FROM holdfast.inbox b WHERE b.id = w.id), 0))
+    RETURNING w.m
+  )
+  SELECT coalesce(array_agg(x.m::integer), '{}') INTO good
+  FROM (SELECT m FROM done UNION ALL SELECT m FROM part WHERE id IS NULL) x;
+  all_good := cardinality(good) = cardinality(w_id);
+
+  -- All the rest, only for those that passed.
+  IF cardinality(good) > 0 THEN
+    DELETE FROM holdfast.message x
+    USING unnest(w_id, w_taken) WITH ORDINALITY AS w(id, taken, m)
+    WHERE w.taken > 0 AND (all_good OR w.m = ANY (good)) AND x.server_id = w.id AND x.seq <= w.taken;
+
+    IF cardinality(r_m) > 0 THEN
+      INSERT INTO holdfast.reply (member, call, value)
+      SELECT r.member, r.call, r.value FROM unnest(r_m, r_member, r_call, r_value) AS r(m, member, call, value)
+      WHERE all_good OR r.m = ANY (good)
+      ON CONFLICT DO NOTHING;
+    END IF;
+
+    IF cardinality(p_m) > 0 THEN
+      INSERT INTO holdfast.parked (server_id, mode, rpc, payload, key, member, call, attempts, failure)
+      SELECT w_id[p.m], p.mode, p.rpc, p.payload, p.key, p.member, p.call, p.attempts, p.failure
+      FROM unnest(p_m, p_mode, p_rpc, p_payload, p_key, p_member, p_call, p_attempts, p_failure)
+        AS p(m, mode, rpc, payload, key, member, call, attempts, failure)
+      WHERE all_good OR p.m = ANY (good);
+    END IF;
+
+    -- Keys, all in one pass and in order: answers for those that were handled, a place held for those sent.
+    IF cardinality(k_m) > 0 OR cardinality(array_remove(o_key, NULL)) > 0 THEN
+      WITH named AS (
+        SELECT w_id[k.m] AS server, k.key, k.reply FROM unnest(k_m, k_key, k_reply) AS k(m, key, reply)
+        WHERE all_good OR k.m = ANY (good)
+        UNION ALL
+        SELECT o.server, o.key, NULL FROM unnest(o_m, o_server, o_key) AS o(m, server, key)
+        WHERE o.key IS NOT NULL AND (all_good OR o.m = ANY (good))
+      ), kept AS (
+        INSERT INTO holdfast.outcome AS x (server_id, key, reply, answered_at)
+        SELECT DISTINCT ON (server, key) server, key, reply, CASE WHEN reply IS NOT NULL THEN clock_timestamp() END
+        FROM named
+        ORDER BY server, key, reply NULLS LAST
+        ON CONFLICT (server_id, key) DO UPDATE SET reply = excluded.reply, answered_at = excluded.answered_at
+          WHERE excluded.reply IS NOT NULL
+        RETURNING x.server_id, x.key, x.xmax = 0 AS fresh
+      )
+      SELECT coalesce(array_agg(server_id), '{}'), coalesce(array_agg(key), '{}') INTO fresh_server, fresh_key
+      FROM kept WHERE fresh;
+    END IF;
+
+    IF cardinality(o_m) > 0 THEN
+      IF all_good THEN
+        PERFORM holdfast.put_in_line(
+          o_server, o_mode, o_rpc, o_payload, o_key, o_member, o_call, fresh_server, fresh_key
+        );
+      ELSE
+        PERFORM holdfast.put_in_line(
+          array_agg(o.server ORDER BY o.ord), array_agg(o.mode ORDER BY o.ord), array_agg(o.rpc ORDER BY o.ord),
+          array_agg(o.payload ORDER BY o.ord), array_agg(o.key ORDER BY o.ord), array_agg(o.member ORDER BY o.ord),
+          array_agg(o.call ORDER BY o.ord), fresh_server, fresh_key
+        )
+        FROM unnest(o_m, o_server, o_mode, o_rpc, o_payload, o_key, o_member, o_call) WITH ORDINALITY
+          AS o(m, server, mode, rpc, payload, key, member, call, ord)
+        WHERE o.m = ANY (good)
+        HAVING count(*) > 0;
+      END IF;
+      SELECT array_agg(t.id ORDER BY t.id), array_agg(coalesce(b.pushed, 0) ORDER BY t.id), array_agg(h.id ORDER BY t.id)
+      INTO line_id, line_pushed, line_holder
+      FROM (SELECT DISTINCT unnest(o_server) AS id) t
+      LEFT JOIN holdfast.inbox b ON b.id = t.id
+      LEFT JOIN holdfast.server s ON s.id = t.id
+      LEFT JOIN holdfast.member h ON h.id = s.holder AND NOT h.dead;
+    END IF;
+  END IF;
+
+  -- What the next group needs to know, and what is left for one whose answer gets lost.
+  SELECT array_agg(coalesce(b.pushed, 0) ORDER BY w.m) INTO pushed
+  FROM unnest(w_id) WITH ORDINALITY AS w(id, m) LEFT JOIN holdfast.inbox b ON b.id = w.id;
+  refused := '{}';
+  IF NOT all_good THEN
+    refused := ARRAY(SELECT m FROM generate_series(1, cardinality(w_id)) AS m WHERE NOT m = ANY (good));
+  END IF;
+  UPDATE holdfast.lane l SET refused = commit_group.refused
+  WHERE l.id = p_lane AND l.refused <> commit_group.refused;
+END $$;

@@ -1,0 +1,8 @@
+/**
+ * Holdfast: processes whose state survives, for Effect applications, on the Postgres they already have.
+ *
+ * @since 0.1.0
+ */
+export * from "./datastore/index.ts"
+export * from "./durable/index.ts"
+export * from "./member/index.ts"

@@ -1,0 +1,262 @@
+/**
+ * This process as a member of a database: the one mechanism by which everything in this library knows who is alive, commits
+ * what must happen exactly once, and wakes others.
+ *
+ * A member has a lease, renewed by a heartbeat on a connection of its own. When it runs out, another member declares this one
+ * dead and thereby closes its lane: nothing that was under way is committed any more, however late it arrives. The member
+ * learns that, and comes back under a new id. The lease decides how soon others take over, never whether something is safe.
+ *
+ * A member opens four connections beside the client's own: for commits, for reads, for the heartbeat and hints to others, and
+ * for listening.
+ *
+ * @since 0.1.0
+ */
+import * as PgClient from "@effect/sql-pg/PgClient"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
+import * as Random from "effect/Random"
+import type * as Scope from "effect/Scope"
+import type { SqlError } from "effect/sql/SqlError"
+import { perClient } from "../datastore/internal/perClient.ts"
+import { ensureInstalled, librarySource } from "../datastore/internal/schemaInstall.ts"
+import type { SchemaNotInstalled, Source } from "../datastore/Migrations.ts"
+import { type EngineConnection, make as makeConnection, untilAnswered } from "./internal/engineConnection.ts"
+import { type Lane, make as makeLane } from "./internal/lane.ts"
+import { type Hint, listen, sendAll } from "./internal/notifications.ts"
+import { sql } from "./internal/sql.gen.ts"
+
+/**
+ * How a member goes about it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** For how long this process counts as alive without a sign of it. It is renewed three times in that time. */
+  readonly lease: Duration.Input
+  /** How long one statement of the engine's may take before it is given up and decided anew. */
+  readonly statementTimeout: Duration.Input
+  /** What this process is called in the table of members. */
+  readonly name: string
+}
+
+/**
+ * The options of members, with their defaults: a lease of 5 seconds, statements of at most 30.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export const MemberOptions = Context.Reference<Options>("holdfast/member/MemberOptions", {
+  defaultValue: () => ({ lease: "5 seconds", statementTimeout: "30 seconds", name: "holdfast" })
+})
+
+/**
+ * The tables that members need, for `DatastoreAdmin.upgrade`.
+ *
+ * @since 0.1.0
+ * @category migrations
+ */
+export const migrations: Source = librarySource("member", sql)
+
+/**
+ * This process as a member of a database. What it offers is for the library's own rooms; applications see `id` and `trouble`.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export class Member extends Context.Service<Member, {
+  /** This member's id. It changes when the member was declared dead and has come back. */
+  readonly id: () => number
+  /** Why nothing gets through at the moment, where that is so. */
+  readonly trouble: () => string | undefined
+  /** @internal */
+  readonly "~engine": Engine
+}>()("holdfast/member/Member") {}
+
+/**
+ * What the library's rooms commit, read and hint by.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Engine {
+  /** The lane of the id that the member has now. */
+  readonly lane: () => Lane
+  /** Reads, and writes that may be repeated: sent again for as long as the connection is the trouble. */
+  readonly query: (statement: string, params: ReadonlyArray<unknown>) => Effect.Effect<
+    ReadonlyArray<ReadonlyArray<unknown>>,
+    SqlError
+  >
+  /** Whether the member was declared dead and has not come back yet. */
+  readonly isLost: () => boolean
+  /** Comes back under a new id, unless somebody else has seen to that. */
+  readonly rejoin: Effect.Effect<void>
+  readonly hint: (hint: Hint) => void
+  /** Adds somebody who hears hints. After a time of possible deafness, everybody hears `"missed"`. */
+  readonly onHint: (heard: (hint: string) => void) => Effect.Effect<void, never, Scope.Scope>
+  /** Adds work to be done from time to time by the living. */
+  readonly clock: Clock.Clock
+}
+
+const millis = (input: Duration.Input): number => Duration.toMillis(Duration.fromInputUnsafe(input))
+
+const join = (connection: EngineConnection, name: string, leaseMillis: number) =>
+  Effect.map(
+    connection.use((session) =>
+      session.queryValues("SELECT member::float8, lane::float8 FROM holdfast.join_member($1, $2::float8)", [
+        name,
+        leaseMillis
+      ])
+    ),
+    ([row]) => ({ member: Number(row?.[0]), lane: Number(row?.[1]) })
+  )
+
+const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
+  const options = yield* MemberOptions
+  const clock = yield* Clock.Clock
+  const leaseMillis = millis(options.lease)
+  const statementMillis = millis(options.statementTimeout)
+  const session = (name: string, durable: boolean) =>
+    makeConnection(client.config, { name, durable, statementMillis, lockMillis: Math.min(statementMillis, 10_000) })
+
+  const committer = yield* session("commit", true)
+  const reader = yield* session("read", true)
+  const heart = yield* session("heartbeat", false)
+  const ear = yield* session("listen", false)
+
+  const now = () => clock.currentTimeMillisUnsafe()
+  const first = yield* join(committer, options.name, leaseMillis)
+  let current = { id: first.member, lane: makeLane(committer, first.lane, now) }
+  let lost = false
+
+  // ------------------------------------------------------------------------------------------------ hints
+
+  const outgoing = yield* Queue.unbounded<Hint>()
+  const ears = new Set<(hint: string) => void>()
+  const heard = (hint: string) => {
+    for (const ear of ears) ear(hint)
+  }
+  yield* Effect.forkScoped(sendAll(heart, outgoing))
+  yield* Effect.forkScoped(Effect.forever(
+    Effect.suspend(() => {
+      const id = current.id
+      // Whatever was said while nobody listened is made up for by looking at everything once.
+      return Effect.raceFirst(
+        listen(ear, id, heard, () => heard("missed")),
+        Effect.sleep("100 millis").pipe(Effect.repeat({ while: () => current.id === id }))
+      )
+    }).pipe(Effect.ignore, Effect.andThen(Effect.sleep("50 millis")))
+  ))
+
+  // ------------------------------------------------------------------------------------------------ life
+
+  const declareLost = Effect.sync(() => {
+    if (lost) return
+    lost = true
+    heard("missed")
+  })
+
+  const beat = Effect.gen(function*() {
+    // To renew the lease is to say that things go on. A group that is stuck for a whole lease says the opposite.
+    const since = current.lane.busySince()
+    if (lost || (since !== undefined && now() - since > leaseMillis)) return
+    const id = current.id
+    const alive = yield* heart.use((session) =>
+      session.queryValues(
+        `UPDATE holdfast.member SET lease_until = clock_timestamp() + $2::float8 * interval '1 millisecond'
+         WHERE id = $1 AND NOT dead RETURNING true`,
+        [id, leaseMillis]
+      )
+    )
+    if (alive.length === 0 && id === current.id) return yield* declareLost
+    const [buried] = yield* heart.use((session) =>
+      session.queryValues("SELECT buried IS NOT NULL FROM holdfast.bury_overdue_members($1, $2::float8)", [
+        id,
+        leaseMillis
+      ])
+    )
+    if (buried?.[0] === true) {
+      heard("missed")
+      Queue.offerUnsafe(outgoing, { to: "everyone", payload: "missed" })
+    }
+  })
+  yield* Effect.forkScoped(
+    Effect.isSuccess(beat).pipe(
+      // One that failed is made up for soon: the database may just be coming back.
+      Effect.flatMap((done) =>
+        Effect.flatMap(
+          Random.nextBetween(0.9, 1.1),
+          (jitter) => Effect.sleep(Duration.millis(leaseMillis * jitter / (done ? 3 : 20)))
+        )
+      ),
+      Effect.forever
+    )
+  )
+
+  yield* Effect.addFinalizer(() =>
+    // Leaving is being buried by one's own hand: others go on at once.
+    heart.use((session) => session.queryValues("SELECT holdfast.bury_members(ARRAY[$1::bigint])", [current.id])).pipe(
+      Effect.andThen(
+        heart.use((session) => session.queryValues("SELECT pg_notify('holdfast_everyone', 'missed')", []))
+      ),
+      Effect.timeoutOption(Duration.millis(leaseMillis)),
+      Effect.ignore
+    )
+  )
+
+  const rejoin: Effect.Effect<void> = untilAnswered(join(committer, options.name, leaseMillis)).pipe(
+    Effect.map((next) => {
+      current = { id: next.member, lane: makeLane(committer, next.lane, now) }
+      lost = false
+    }),
+    Effect.orDie,
+    Effect.uninterruptible
+  )
+
+  return Member.of({
+    id: () => current.id,
+    trouble: () => committer.trouble() ?? reader.trouble(),
+    "~engine": {
+      lane: () => current.lane,
+      query: (statement, params) => untilAnswered(reader.use((session) => session.queryValues(statement, params))),
+      isLost: () => lost,
+      rejoin,
+      hint: (hint) => {
+        Queue.offerUnsafe(outgoing, hint)
+      },
+      onHint: (heard) =>
+        Effect.acquireRelease(
+          Effect.sync(() => {
+            ears.add(heard)
+          }),
+          () =>
+            Effect.sync(() => {
+              ears.delete(heard)
+            })
+        ),
+      clock
+    }
+  })
+})
+
+/**
+ * This process as a member of the database that the client is connected to. Built once for each client.
+ *
+ * Fails with `SqlError` when the database cannot be reached or refuses the login, and with `SchemaNotInstalled` when the
+ * tables are missing and this role may not create them.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerPostgres: Layer.Layer<Member, SchemaNotInstalled | SqlError, PgClient.PgClient> = perClient((
+  client
+) =>
+  Layer.effect(
+    Member,
+    Effect.andThen(ensureInstalled(migrations), makeMember(client))
+  ).pipe(Layer.provide(Layer.succeed(PgClient.PgClient, client)))
+)

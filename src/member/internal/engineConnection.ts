@@ -1,0 +1,169 @@
+/**
+ * A connection of the engine's own, with its settings pinned, that is opened again whenever it was lost.
+ *
+ * The roles and databases it meets may have any defaults. Some would break promises silently (`synchronous_commit = off`,
+ * another isolation level), some would cost most of the speed (JIT, plans that do not visit rows in their order), so none of
+ * them is left to chance.
+ */
+import type * as PgClient from "@effect/sql-pg/PgClient"
+import * as PgConnection from "@effect/sql-pg/PgConnection"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import { ConnectionError, SqlError } from "effect/sql/SqlError"
+import { isConnectionLost } from "../../datastore/internal/lostConnection.ts"
+
+/** What the engine needs of its sessions, whatever the defaults of the role and the database. */
+const pinned = (settings: Settings): Readonly<Record<string, string>> => ({
+  synchronous_commit: settings.durable ? "on" : "off",
+  default_transaction_isolation: "read committed",
+  default_transaction_read_only: "off",
+  jit: "off",
+  enable_hashjoin: "off",
+  enable_mergejoin: "off",
+  enable_seqscan: "off",
+  plan_cache_mode: "force_generic_plan",
+  statement_timeout: String(settings.statementMillis),
+  lock_timeout: String(settings.lockMillis),
+  idle_in_transaction_session_timeout: String(settings.statementMillis),
+  search_path: "pg_catalog"
+})
+
+export interface Settings {
+  /** What the session is for, as `pg_stat_activity` shows it. */
+  readonly name: string
+  /** Whether a commit waits for the disk. */
+  readonly durable: boolean
+  readonly statementMillis: number
+  readonly lockMillis: number
+}
+
+/** The connection settings of a client, for a session of our own. */
+const sessionConfig = (config: PgClient.PgClientConfig, settings: Settings): PgConnection.Config => ({
+  url: config.url,
+  host: config.host,
+  port: config.port,
+  path: config.path,
+  ssl: config.ssl,
+  database: config.database,
+  username: config.username,
+  password: config.password,
+  connectTimeout: config.connectTimeout,
+  keepAlive: config.keepAlive ?? "10 seconds",
+  stream: config.stream,
+  startupOptions: config.startupOptions,
+  maxMessageSize: 1024 * 1024 * 1024,
+  applicationName: `holdfast ${settings.name}`,
+  startupParameters: { ...config.startupParameters, ...pinned(settings) }
+})
+
+const noAnswer = (): SqlError =>
+  new SqlError({
+    reason: new ConnectionError({
+      cause: new Error("the server did not answer in time"),
+      message: "the server did not answer in time",
+      operation: "query"
+    })
+  })
+
+/** A connection that is there again when it is needed again. */
+export interface EngineConnection {
+  /**
+   * Uses the connection, alone. When it is found lost, or nothing comes back in time, it is closed, and the next use opens
+   * another one. What became of the statement is then unknown.
+   */
+  readonly use: <A, E>(
+    f: (connection: PgConnection.PgConnection) => Effect.Effect<A, E>
+  ) => Effect.Effect<A, E | SqlError>
+  /** Holds the connection, alone, for as long as it lasts. */
+  readonly hold: <A, E>(
+    f: (connection: PgConnection.PgConnection) => Effect.Effect<A, E>
+  ) => Effect.Effect<A, E | SqlError>
+  /** Why the last attempt to connect failed, until one succeeds. */
+  readonly trouble: () => string | undefined
+}
+
+/** Waits between attempts to connect: from 20 ms up to a second. */
+const reconnecting = Schedule.min([
+  Schedule.exponential("20 millis", 2).pipe(Schedule.jittered),
+  Schedule.spaced("1 second")
+])
+
+export const make = Effect.fnUntraced(function*(
+  config: PgClient.PgClientConfig,
+  settings: Settings
+): Effect.fn.Return<EngineConnection, SqlError, Scope.Scope> {
+  const scope = yield* Effect.scope
+  const one = Semaphore.makeUnsafe(1)
+  let current: { readonly connection: PgConnection.PgConnection; readonly scope: Scope.Closeable } | undefined
+  let trouble: string | undefined
+
+  const connect = Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function*() {
+      const own = yield* Scope.fork(scope)
+      const connection = yield* restore(Scope.provide(PgConnection.make(sessionConfig(config, settings)), own)).pipe(
+        Effect.onError(() => Scope.close(own, Exit.void))
+      )
+      current = { connection, scope: own }
+      trouble = undefined
+      return connection
+    })
+  ).pipe(
+    Effect.tapError((error) =>
+      Effect.sync(() => {
+        trouble = `the database cannot be reached: ${error.reason.message ?? error.message}`
+      })
+    )
+  )
+
+  const drop = Effect.suspend(() => {
+    const lost = current
+    current = undefined
+    return lost === undefined ? Effect.void : Scope.close(lost.scope, Exit.void)
+  })
+
+  const connected = Effect.suspend(() => current === undefined ? connect : Effect.succeed(current.connection))
+
+  const hold = <A, E>(
+    f: (connection: PgConnection.PgConnection) => Effect.Effect<A, E>
+  ): Effect.Effect<A, E | SqlError> =>
+    one.withPermit(
+      Effect.flatMap(connected, (connection) =>
+        Effect.onExit(f(connection), (exit) =>
+          Exit.isFailure(exit) && !isServersAnswer(exit) ? drop : Effect.void))
+    )
+
+  const use = <A, E>(
+    f: (connection: PgConnection.PgConnection) => Effect.Effect<A, E>
+  ): Effect.Effect<A, E | SqlError> =>
+    hold((connection) =>
+      Effect.timeoutOrElse(f(connection), {
+        // The server ends a statement by itself before that: only a dead connection gets here.
+        duration: Duration.millis(settings.statementMillis * 1.5),
+        orElse: () => Effect.fail(noAnswer())
+      })
+    )
+
+  yield* connect
+  return {
+    use,
+    hold,
+    trouble: () => trouble
+  }
+})
+
+/** Whether this failure is something that the server said on a connection that is still good. */
+const isServersAnswer = (exit: Exit.Failure<unknown, unknown>): boolean =>
+  exit.cause.reasons.every((reason) =>
+    reason._tag === "Fail" && reason.error instanceof SqlError && !isConnectionLost(reason.error)
+  )
+
+/** Repeats what may be repeated safely for as long as the connection is the trouble. */
+export const untilAnswered = <A, E>(effect: Effect.Effect<A, E | SqlError>): Effect.Effect<A, E | SqlError> =>
+  Effect.retry(effect, {
+    schedule: reconnecting,
+    while: (error) => error instanceof SqlError && (isConnectionLost(error) || error.isRetryable)
+  })

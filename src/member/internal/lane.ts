@@ -1,0 +1,137 @@
+/**
+ * A lane: the one way by which this process commits anything, and the reason why nothing is ever done twice or left unknown.
+ *
+ * Group `n` runs if and only if the lane's row stands at `n - 1` and is open, and leaves it at `n` with the parts that were
+ * refused. When a connection dies before the answer came, the lane tells what became of the group; but reading it is not
+ * enough, since the lost copy may still be under way in the server. So the number is claimed by an empty group: if that
+ * succeeds, group `n` never ran and never will, and is sent again as `n + 1`; if not, it ran, and the row tells the refused.
+ *
+ * A part that makes the whole group fail (a value that the server does not take) is found by halving.
+ */
+import type * as PgConnection from "@effect/sql-pg/PgConnection"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
+import type { SqlError } from "effect/sql/SqlError"
+import { isConnectionLost } from "../../datastore/internal/lostConnection.ts"
+import { errorText } from "../../datastore/internal/sqlState.ts"
+import type { EngineConnection } from "./engineConnection.ts"
+import { untilAnswered } from "./engineConnection.ts"
+
+/** A row as it comes, by position. */
+export type Row = ReadonlyArray<unknown>
+
+/** A statement that commits a group as number `seq` of a lane, and gives one row: first of all the parts it refused. */
+export interface GroupStatement<Part, Verdict> {
+  readonly sql: (parts: ReadonlyArray<Part>) => string
+  readonly params: (parts: ReadonlyArray<Part>, lane: number, seq: number) => ReadonlyArray<unknown>
+  /** From the row that was answered. `undefined`: the statement did nothing, since the lane was not where it should be. */
+  readonly verdicts: (parts: ReadonlyArray<Part>, row: Row) => ReadonlyArray<Verdict> | undefined
+  /** When only the lane can tell: the refused parts, counted from 1. */
+  readonly verdictsFromLane: (parts: ReadonlyArray<Part>, refused: ReadonlySet<number>) => ReadonlyArray<Verdict>
+  /** For a part that the server does not take even when it comes alone. */
+  readonly failed: (part: Part, problem: string) => Verdict
+}
+
+/** The lane is closed: somebody declared this process dead. */
+export class LaneClosed {
+  readonly _tag = "LaneClosed"
+}
+
+export interface Lane {
+  readonly commit: <Part, Verdict>(
+    statement: GroupStatement<Part, Verdict>,
+    parts: ReadonlyArray<Part>
+  ) => Effect.Effect<ReadonlyArray<Verdict>, LaneClosed>
+  /** Since when a group has been under way, by the clock of the caller's choice; `undefined` while none is. */
+  readonly busySince: () => number | undefined
+}
+
+const claimNumber =
+  "UPDATE holdfast.lane SET seq = $2, refused = '{}' WHERE id = $1 AND seq = $2 - 1 RETURNING seq::float8"
+const readLane = "SELECT seq::float8, refused FROM holdfast.lane WHERE id = $1"
+
+export const make = (connection: EngineConnection, id: number, now: () => number): Lane => {
+  let seq = 0
+  let busySince: number | undefined
+
+  /** After an answer was lost. `undefined`: the group never ran and never will. */
+  const decide = (asked: number): Effect.Effect<ReadonlySet<number> | undefined, LaneClosed | SqlError> =>
+    untilAnswered(
+      connection.use((session) =>
+        Effect.gen(function*() {
+          const claimed = yield* session.queryValues(claimNumber, [id, asked])
+          if (claimed.length > 0) return undefined
+          const [row] = yield* session.queryValues(readLane, [id])
+          if (row === undefined) return yield* Effect.fail(new LaneClosed())
+          return new Set(row[1] as ReadonlyArray<number>)
+        })
+      )
+    )
+
+  const attempt = <Part, Verdict>(
+    statement: GroupStatement<Part, Verdict>,
+    parts: ReadonlyArray<Part>
+  ): Effect.Effect<ReadonlyArray<Verdict>, LaneClosed | SqlError> =>
+    Effect.suspend(() => {
+      const number = seq + 1
+      return connection.use((session: PgConnection.PgConnection) =>
+        session.queryValues(statement.sql(parts), statement.params(parts, id, number))
+      ).pipe(
+        Effect.flatMap(([row]) => {
+          const verdicts = row === undefined ? undefined : statement.verdicts(parts, row)
+          if (verdicts === undefined) return Effect.fail(new LaneClosed())
+          seq = number
+          return Effect.succeed(verdicts)
+        }),
+        Effect.catchIf(
+          (error): error is SqlError => error._tag === "SqlError" && isConnectionLost(error),
+          () =>
+            Effect.flatMap(decide(number), (refused) => {
+              seq = number
+              return refused === undefined
+                ? attempt(statement, parts)
+                : Effect.succeed(statement.verdictsFromLane(parts, refused))
+            })
+        )
+      )
+    })
+
+  /** A group that the server answered with an error did nothing, and its number is free again. */
+  const commit = <Part, Verdict>(
+    statement: GroupStatement<Part, Verdict>,
+    parts: ReadonlyArray<Part>,
+    triesLeft = 2
+  ): Effect.Effect<ReadonlyArray<Verdict>, LaneClosed> =>
+    Effect.catchTag(attempt(statement, parts), "SqlError", (error) => {
+      if (error.isRetryable && (triesLeft > 0 || parts.length === 1)) {
+        return Effect.flatMap(
+          Random.nextBetween(1, 20),
+          (millis) => Effect.andThen(Effect.sleep(Duration.millis(millis)), commit(statement, parts, triesLeft - 1))
+        )
+      }
+      const [first] = parts
+      if (parts.length === 1 && first !== undefined) {
+        return Effect.succeed([statement.failed(first, errorText(error))])
+      }
+      const middle = parts.length >> 1
+      return Effect.flatMap(
+        commit(statement, parts.slice(0, middle)),
+        (left) => Effect.map(commit(statement, parts.slice(middle)), (right) => [...left, ...right])
+      )
+    })
+
+  return {
+    busySince: () => busySince,
+    commit: (statement, parts) =>
+      Effect.suspend(() => {
+        busySince = now()
+        return Effect.ensuring(
+          commit(statement, parts),
+          Effect.sync(() => {
+            busySince = undefined
+          })
+        )
+      })
+  }
+}
