@@ -19,6 +19,8 @@ export class CurrentTransition extends Context.Service<CurrentTransition, {
   /** The server whose handler runs. */
   readonly kind: string
   readonly key: string
+  /** Whether the handler still runs. What it left running in the background no longer belongs to it. */
+  readonly isOpen: () => boolean
   /** Adds a message to what the transition sends. */
   readonly stage: (outgoing: Outgoing) => void
 }>()("holdfast/durable/CurrentTransition") {}

@@ -108,13 +108,14 @@ const join = Effect.fnUntraced(function*(
     return yield* find(servers)
   })
 
-  yield* engine.query(statements.tidy.sql, statements.tidy.params(Duration.toMillis(options.outcomeRetention))).pipe(
-    Effect.repeat({ while: ([row]) => Number(row?.[0]) > 0 }),
-    Effect.ignore,
-    Effect.repeat(Schedule.spaced("10 minutes").pipe(Schedule.jittered)),
-    Effect.delay("1 minute"),
-    Effect.forkScoped
-  )
+  yield* engine.background(statements.tidy.sql, statements.tidy.params(Duration.toMillis(options.outcomeRetention)))
+    .pipe(
+      Effect.repeat({ while: ([row]) => Number(row?.[0]) > 0 }),
+      Effect.ignore,
+      Effect.repeat(Schedule.spaced("10 minutes").pipe(Schedule.jittered)),
+      Effect.delay("1 minute"),
+      Effect.forkScoped
+    )
 
   return {
     node: member.id,
@@ -184,9 +185,11 @@ const join = Effect.fnUntraced(function*(
     ),
     forget: (replies) => alive(Effect.asVoid(engine.query(statements.forget.sql, statements.forget.params(replies)))),
     hints: hints.take(Number.MAX_SAFE_INTEGER),
-    rejoin: Effect.map(engine.rejoin, () => {
-      ids.push(member.id())
-    })
+    rejoin: Effect.suspend(() =>
+      Effect.map(engine.rejoin(lost().node), () => {
+        ids.push(member.id())
+      })
+    )
   }
 })
 

@@ -20,6 +20,7 @@ import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
 import type { SqlError } from "effect/sql/SqlError"
 import { perClient } from "../datastore/internal/perClient.ts"
 import { ensureInstalled, librarySource } from "../datastore/internal/schemaInstall.ts"
@@ -91,15 +92,18 @@ export interface Engine {
     ReadonlyArray<ReadonlyArray<unknown>>,
     SqlError
   >
+  /** The same for what nobody waits for the disk to have: done in order, beside the heartbeat. */
+  readonly background: (statement: string, params: ReadonlyArray<unknown>) => Effect.Effect<
+    ReadonlyArray<ReadonlyArray<unknown>>,
+    SqlError
+  >
   /** Whether the member was declared dead and has not come back yet. */
   readonly isLost: () => boolean
-  /** Comes back under a new id, unless somebody else has seen to that. */
-  readonly rejoin: Effect.Effect<void>
+  /** Comes back under a new id after that one was lost, unless somebody else has seen to it. */
+  readonly rejoin: (lost: number) => Effect.Effect<void>
   readonly hint: (hint: Hint) => void
   /** Adds somebody who hears hints. After a time of possible deafness, everybody hears `"missed"`. */
   readonly onHint: (heard: (hint: string) => void) => Effect.Effect<void, never, Scope.Scope>
-  /** Adds work to be done from time to time by the living. */
-  readonly clock: Clock.Clock
 }
 
 const millis = (input: Duration.Input): number => Duration.toMillis(Duration.fromInputUnsafe(input))
@@ -203,19 +207,25 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
       Effect.andThen(
         heart.use((session) => session.queryValues("SELECT pg_notify('holdfast_everyone', 'missed')", []))
       ),
+      Effect.interruptible,
       Effect.timeoutOption(Duration.millis(leaseMillis)),
       Effect.ignore
     )
   )
 
-  const rejoin: Effect.Effect<void> = untilAnswered(join(committer, options.name, leaseMillis)).pipe(
-    Effect.map((next) => {
-      current = { id: next.member, lane: makeLane(committer, next.lane, now) }
-      lost = false
-    }),
-    Effect.orDie,
-    Effect.uninterruptible
-  )
+  const one = Semaphore.makeUnsafe(1)
+  const rejoin = (lostId: number): Effect.Effect<void> =>
+    one.withPermit(
+      Effect.suspend(() =>
+        current.id !== lostId ? Effect.void : untilAnswered(join(committer, options.name, leaseMillis)).pipe(
+          Effect.map((next) => {
+            current = { id: next.member, lane: makeLane(committer, next.lane, now) }
+            lost = false
+          }),
+          Effect.orDie
+        )
+      )
+    )
 
   return Member.of({
     id: () => current.id,
@@ -223,6 +233,7 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
     "~engine": {
       lane: () => current.lane,
       query: (statement, params) => untilAnswered(reader.use((session) => session.queryValues(statement, params))),
+      background: (statement, params) => untilAnswered(heart.use((session) => session.queryValues(statement, params))),
       isLost: () => lost,
       rejoin,
       hint: (hint) => {
@@ -237,8 +248,7 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
             Effect.sync(() => {
               ears.delete(heard)
             })
-        ),
-      clock
+        )
     }
   })
 })

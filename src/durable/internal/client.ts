@@ -5,6 +5,7 @@
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import { CurrentTransition } from "../CurrentTransition.ts"
 import { DurableNode } from "../DurableNode.ts"
 import { CallTimeout, DurableServerError, InvalidMessage } from "../DurableServerError.ts"
@@ -59,6 +60,12 @@ const prepare = (
     : { ...primaryKey, field: "primaryKey" }
 }
 
+/** The transition of the handler that this fiber runs for, as long as that handler runs. */
+const openTransition = (fiber: Fiber.Fiber<unknown, unknown>): CurrentTransition["Service"] | undefined => {
+  const transition = Context.getOrUndefined(fiber.context, CurrentTransition)
+  return transition?.isOpen() === true ? transition : undefined
+}
+
 const send = (
   ref: Ref,
   mode: "call" | "cast",
@@ -73,7 +80,7 @@ const send = (
     if (!message.ok) {
       return Effect.fail(invalid(definition.kind, operation.tag, message.field ?? "payload", message.issue))
     }
-    const transition = Context.getOrUndefined(fiber.context, CurrentTransition)
+    const transition = openTransition(fiber)
     if (transition !== undefined) {
       if (mode === "cast") return stage(inside, transition, definition, key.value, message.value)
       if (transition.kind === definition.kind && transition.key === key.value.text) {
@@ -143,7 +150,7 @@ const sendAll = (
     }
     if (!key.ok || messages.length === 0) return Effect.void
     const address = key.value
-    const transition = Context.getOrUndefined(fiber.context, CurrentTransition)
+    const transition = openTransition(fiber)
     if (transition !== undefined) {
       return Effect.forEach(messages, (message) => stage(inside, transition, definition, address, message), {
         discard: true

@@ -106,9 +106,11 @@ export const handle = (
   }
   if (!Effect.isEffect(answer)) return ofOutcome(answer, none)
   const outgoing: Array<Outgoing> = []
+  let open = true
   const context = Context.add(registration.context, CurrentTransition, {
     kind: server.kind,
     key: server.key,
+    isOpen: () => open,
     stage: (message) => {
       outgoing.push(message)
     }
@@ -116,7 +118,10 @@ export const handle = (
   return run(
     context,
     answer as Effect.Effect<unknown, unknown>,
-    (exit) => ofExit(exit, outgoing),
+    (exit) => {
+      open = false
+      return ofExit(exit, outgoing)
+    },
     running.started,
     running.done
   )

@@ -230,7 +230,6 @@ export class Residency implements Host {
   backOff(
     resident: Resident,
     attempts: Attempts,
-    cause: Cause.Cause<unknown>,
     next: (again: boolean) => void
   ): Fiber.Fiber<unknown, unknown> {
     const policy = this.registrations.get(resident.kind)?.defectRetryPolicy ?? Schedule.recurs(0)
@@ -238,7 +237,7 @@ export class Residency implements Host {
     return this.fork(
       Effect.flatMap(step, (step) => {
         attempts.step = step
-        return Effect.exit(step(Cause.squash(cause)))
+        return Effect.exit(step(Cause.squash(attempts.last)))
       }).pipe(
         Effect.flatMap((exit) =>
           Effect.sync(() => {

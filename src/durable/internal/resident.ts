@@ -42,7 +42,6 @@ export interface Host {
   readonly backOff: (
     resident: Resident,
     attempts: Attempts,
-    cause: Cause.Cause<unknown>,
     next: (again: boolean) => void
   ) => Fiber.Fiber<unknown, unknown>
   readonly interrupt: (fiber: Fiber.Fiber<unknown, unknown>) => void
@@ -56,8 +55,9 @@ export interface Attempts {
   count: number
   /** Whether the policy's delay is still to be waited for. */
   due: boolean
-  /** The failure with which the policy ended. */
-  exhausted: Cause.Cause<unknown> | undefined
+  last: Cause.Cause<unknown>
+  /** Whether the policy has ended. */
+  exhausted: boolean
   /** Where the policy stands. */
   step: ((input: unknown) => Effect.Effect<unknown, unknown>) | undefined
 }
@@ -84,7 +84,10 @@ export class Resident {
   /** How far the line was read, and how far it is known to go. */
   #lineRead = 0
   #lineEnd = 0
-  #reading = false
+  /** Somebody says that there is more. */
+  #lineHinted = false
+  /** How far the line was known to go when the read that is under way was asked for; `undefined` while none is. */
+  #readingTo: number | undefined
   /** Casts to be put in line together, as soon as it is known which line that is. */
   readonly #batches: Array<{ readonly messages: ReadonlyArray<Message>; readonly caller: Caller }> = []
   /** How many of its messages are on their way into the line: what comes later must not pass them. */
@@ -115,12 +118,12 @@ export class Resident {
   /** Nothing to do, nothing under way. */
   get isIdle(): boolean {
     return this.#mailbox.length === 0 && this.#batches.length === 0 && this.#enqueueing === 0 && !this.isWorking &&
-      (this.phase !== "held" || (this.#line.length === 0 && this.#lineEnd <= this.#lineRead))
+      (this.phase !== "held" || (this.#line.length === 0 && !this.#lineGoesOn))
   }
 
   /** Something is being handled or committed. */
   get isWorking(): boolean {
-    return this.#busy || this.#draft !== undefined || this.#inFlight !== undefined || this.#reading ||
+    return this.#busy || this.#draft !== undefined || this.#inFlight !== undefined || this.#readingTo !== undefined ||
       this.phase === "locating" || this.phase === "releasing"
   }
 
@@ -136,6 +139,10 @@ export class Resident {
 
   get lineRead(): number {
     return this.#lineRead
+  }
+
+  get #lineGoesOn(): boolean {
+    return this.#lineHinted || this.#lineEnd > this.#lineRead
   }
 
   /** A message sent in this process. */
@@ -157,7 +164,7 @@ export class Resident {
   /** The line may have grown. */
   lineMayHaveGrown(): void {
     if (this.phase === "held") {
-      this.#lineEnd = Math.max(this.#lineEnd, this.#lineRead + 1)
+      this.#lineHinted = true
       this.pump()
     } else if (this.phase === "unknown" || this.phase === "elsewhere") {
       this.locateAgain()
@@ -172,12 +179,15 @@ export class Resident {
   }
 
   claimed(claim: Claimed, registration: Registration, sentAt: number): void {
+    if (this.phase !== "locating") return
     this.id = claim.id
     this.version = claim.version
     this.#taken = claim.taken
     this.#line = []
     this.#lineRead = claim.taken
     this.#lineEnd = claim.pushed
+    this.#lineHinted = false
+    this.#readingTo = undefined
     this.#state = undefined
     if (claim.state !== undefined) {
       const state = registration.definition.state.decode(claim.state)
@@ -201,6 +211,7 @@ export class Resident {
   }
 
   heldElsewhere(id: number): void {
+    if (this.phase !== "locating") return
     this.id = id
     this.phase = "elsewhere"
     this.pump()
@@ -213,19 +224,23 @@ export class Resident {
 
   /** What was read from its line behind `after`; `complete` where that was all there was. */
   lineWasRead(after: number, messages: ReadonlyArray<Message>, complete: boolean): void {
-    this.#reading = false
-    if (this.phase !== "held" || after !== this.#lineRead) return
+    const readTo = this.#readingTo
+    this.#readingTo = undefined
+    if (this.phase !== "held" || after !== this.#lineRead || readTo === undefined) return
     for (const message of messages) {
       this.#line.push(message)
       this.#lineRead = message.position
     }
-    if (complete) this.#lineEnd = this.#lineRead
-    else this.#lineEnd = Math.max(this.#lineEnd, this.#lineRead + 1)
+    // What was said after the read was asked for is still to be looked at.
+    if (!complete) this.#lineHinted = true
+    else if (this.#lineEnd === readTo) this.#lineEnd = this.#lineRead
     this.pump()
   }
 
   notRead(): void {
-    this.#reading = false
+    if (this.#readingTo === undefined) return
+    this.#readingTo = undefined
+    this.#lineHinted = true
     this.pump()
   }
 
@@ -274,9 +289,10 @@ export class Resident {
     if (going) this.#busy = false
     if (this.#draft !== undefined && !this.#draft.isEmpty) this.#host.ready(this)
     if (
-      !this.#reading && this.#line.length === 0 && this.#lineEnd > this.#lineRead && !this.#host.isClosing(this.kind)
+      this.#readingTo === undefined && this.#line.length === 0 && this.#lineGoesOn && !this.#host.isClosing(this.kind)
     ) {
-      this.#reading = true
+      this.#readingTo = this.#lineEnd
+      this.#lineHinted = false
       this.#host.read(this)
     }
   }
@@ -286,9 +302,8 @@ export class Resident {
     while (this.#mailbox[0]?.caller?.gone === true) this.#mailbox.shift()
     const direct = this.#enqueueing === 0 ? this.#mailbox[0] : undefined
     if (direct !== undefined) {
-      const lineIsDone = this.#line.length === 0 && this.#lineEnd <= this.#lineRead
       const mayGo = direct.horizon === undefined
-        ? lineIsDone
+        ? this.#line.length === 0 && !this.#lineGoesOn && this.#readingTo === undefined
         : direct.horizon <= this.taken
       if (mayGo) return this.#mailbox.shift()
     }
@@ -300,7 +315,7 @@ export class Resident {
     return this.#draft?.state ?? this.#inFlight?.state ?? this.#state
   }
 
-  #draftNow(state: State): Draft {
+  #draftNow(state: State | undefined): Draft {
     return this.#draft ??= new Draft(this.version, state, this.#taken)
   }
 
@@ -312,11 +327,9 @@ export class Resident {
     const attempts = this.#attempts.get(message.id)
     if (message.recorded === undefined && attempts !== undefined) {
       message.attempts = attempts.count
-      if (attempts.exhausted !== undefined) {
-        return this.#withState(registration, message, () => this.#park(message, attempts))
-      }
+      if (attempts.exhausted) return this.#park(message, attempts)
       if (attempts.due) {
-        this.#backOff(registration, message, attempts, Cause.empty)
+        this.#backOff(registration, message, attempts)
         return false
       }
     }
@@ -461,39 +474,40 @@ export class Resident {
   #failed(registration: Registration, message: Message, cause: Cause.Cause<unknown>): boolean {
     let attempts = this.#attempts.get(message.id)
     if (attempts === undefined) {
-      attempts = { count: 0, due: false, exhausted: undefined, step: undefined }
+      attempts = { count: 0, due: false, last: cause, exhausted: false, step: undefined }
       this.#attempts.set(message.id, attempts)
     }
     attempts.count++
+    attempts.last = cause
     message.attempts = attempts.count
     this.#host.attemptFailed(this, message, cause, false)
     if (message.position === 0) {
       attempts.due = true
+      if (message.caller?.gone === true) this.#attempts.delete(message.id)
       this.#putInLine([message])
       return true
     }
-    this.#backOff(registration, message, attempts, cause)
+    this.#backOff(registration, message, attempts)
     return false
   }
 
-  #backOff(registration: Registration, message: Message, attempts: Attempts, cause: Cause.Cause<unknown>): void {
+  #backOff(registration: Registration, message: Message, attempts: Attempts): void {
     this.#backingOff = true
     const { done, started } = this.#wait(message, (again: boolean) => {
       this.#backingOff = false
       attempts.due = false
       if (again) return this.#step(registration, message)
-      attempts.exhausted = cause
-      return this.#withState(registration, message, () => this.#park(message, attempts))
+      attempts.exhausted = true
+      return this.#park(message, attempts)
     })
-    started(this.#host.backOff(this, attempts, cause, done))
+    started(this.#host.backOff(this, attempts, done))
   }
 
   /** Takes a message out of the line for good, to lie where it can be seen, and tells whoever waits for it. */
   #park(message: Message, attempts: Attempts): boolean {
-    const state = this.#current
-    if (state === undefined || attempts.exhausted === undefined) return true
-    const failure = Cause.pretty(attempts.exhausted)
-    const draft = this.#draftNow(state)
+    const failure = Cause.pretty(attempts.last)
+    // Without a state where it is `init` that fails: there is none, and none comes of it.
+    const draft = this.#draftNow(this.#current)
     this.#take(draft, message)
     draft.parked.push({ message: message.stored(), attempts: attempts.count, failure })
     const answer: Answer.Answer = {
@@ -511,7 +525,7 @@ export class Resident {
     }
     const text = Answer.encode(message.operation, answer)
     this.#finish(draft, message, answer, text.ok ? text.value : undefined)
-    this.#host.attemptFailed(this, message, attempts.exhausted, true)
+    this.#host.attemptFailed(this, message, attempts.last, true)
     return true
   }
 
@@ -549,8 +563,8 @@ export class Resident {
       return undefined
     }
     this.#draft = undefined
-    const encoded = this.#encodeState(registration, draft.state)
-    if (!encoded.ok) {
+    const encoded = draft.state === undefined ? undefined : this.#encodeState(registration, draft.state)
+    if (encoded?.ok === false) {
       // One of the states in this step is not a state. Do it over, one message at a time, to see whose.
       this.#careful = true
       this.#void(draft)
@@ -562,11 +576,11 @@ export class Resident {
       this.pump()
       return undefined
     }
-    draft.state = encoded.value.text === draft.from.text ? draft.from : encoded.value
+    if (encoded !== undefined) draft.state = encoded.value.text === draft.from?.text ? draft.from : encoded.value
     this.#inFlight = draft
     this.#sentAt = this.#host.arrivals()
     if (!draft.writes) return { _tag: "Check", id: this.id, version: draft.version, guard: draft.guard }
-    return draft.toTransition(this.id, draft.state === draft.from ? undefined : draft.state.text)
+    return draft.toTransition(this.id)
   }
 
   /** A message that was put back turns out to be the culprit. */
@@ -637,7 +651,7 @@ export class Resident {
     if (draft !== undefined) this.#void(draft)
     else this.#void(undefined)
     this.#line = []
-    this.#reading = false
+    this.#readingTo = undefined
     this.#attempts.clear()
     this.#state = undefined
     this.broken = undefined

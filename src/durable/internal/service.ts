@@ -121,8 +121,7 @@ export const run = (node: Residency, settings: Settings): Effect.Effect<never> =
         Effect.sync(() => {
           for (const item of owners) if (!(item instanceof Resident)) node.toCommit.add(item)
         })
-      ),
-      Effect.uninterruptible
+      )
     )
     const settled: Array<Settlement> = []
     let refused = 0
@@ -184,8 +183,7 @@ export const run = (node: Residency, settings: Settings): Effect.Effect<never> =
         Effect.sync(() => {
           for (const resident of residents) resident.notLocated()
         })
-      ),
-      Effect.uninterruptible
+      )
     )
     node.checkQuiet()
   })
@@ -321,6 +319,10 @@ export const release = (node: Residency, residents: ReadonlyArray<Resident>): Ef
     Effect.uninterruptible
   )
 
+/** Finalizers are not interrupted by themselves, and a database that has gone away never answers. */
+const within = <A, E>(millis: number, effect: Effect.Effect<A, E>): Effect.Effect<void> =>
+  Effect.ignore(Effect.timeoutOption(Effect.interruptible(effect), millis))
+
 /**
  * Ends the work on a kind, or on all of them: what is being handled is finished, as long as the bound allows, everything held
  * is given back, and whoever still waits here is told.
@@ -328,7 +330,7 @@ export const release = (node: Residency, residents: ReadonlyArray<Resident>): Ef
 export const close = Effect.fnUntraced(function*(node: Residency, drainMillis: number, kind?: string) {
   const residents = () => kind === undefined ? Array.from(node.all()) : node.ofKind(kind)
   node.beginClosing(kind)
-  yield* Effect.timeoutOption(node.quiet(residents), drainMillis)
+  yield* within(drainMillis, node.quiet(residents))
   const given = residents().filter((resident) => resident.phase === "held" || resident.phase === "broken")
   const left: Array<Settlement> = []
   for (const resident of residents()) {
@@ -339,7 +341,8 @@ export const close = Effect.fnUntraced(function*(node: Residency, drainMillis: n
     }
     node.forget(resident)
   }
-  yield* Effect.ignore(node.storage.release(given.map(({ id, version }) => ({ id, version }))))
+  // Where this does not get through, the end of the lease will free them.
+  yield* within(drainMillis, node.storage.release(given.map(({ id, version }) => ({ id, version }))))
   if (kind !== undefined) node.endClosing(kind)
   else {
     for (const [, { caller, operation, server }] of node.awaited) {

@@ -20,8 +20,9 @@ export interface State {
 /** A step from `version` on. It grows until the committer takes it. */
 export class Draft {
   readonly version: number
-  readonly from: State
-  state: State
+  /** The state it starts from and the one it comes to; none where `init` has not given one yet. */
+  readonly from: State | undefined
+  state: State | undefined
   taken: number
   readonly takenBefore: number
   /** Where the line must end for this step to be valid; `undefined` where that does not matter. */
@@ -33,7 +34,7 @@ export class Draft {
   readonly parked: Array<Parked> = []
   readonly replies: Array<{ readonly node: number; readonly call: number; readonly value: string }> = []
 
-  constructor(version: number, state: State, taken: number) {
+  constructor(version: number, state: State | undefined, taken: number) {
     this.version = version
     this.from = state
     this.state = state
@@ -47,12 +48,13 @@ export class Draft {
 
   /** Whether anything is to be written. A server whose state was never stored is stored with its first message. */
   get writes(): boolean {
-    return this.state !== this.from || this.from.text === undefined || this.taken !== this.takenBefore ||
+    return this.state !== this.from || (this.from !== undefined && this.from.text === undefined) ||
+      this.taken !== this.takenBefore ||
       this.outcomes.size > 0 || this.outgoing.length > 0 || this.parked.length > 0 || this.replies.length > 0
   }
 
-  /** For the storage. `state` is the text to store, `undefined` where it stays. */
-  toTransition(id: number, state: string | undefined): Transition {
+  /** For the storage. */
+  toTransition(id: number): Transition {
     return {
       _tag: "Transition",
       id,
@@ -60,7 +62,7 @@ export class Draft {
       guard: this.guard,
       takenBefore: this.takenBefore,
       taken: this.taken,
-      state,
+      state: this.state === this.from ? undefined : this.state?.text,
       outcomes: Array.from(this.outcomes, ([primaryKey, reply]) => ({ primaryKey, reply })),
       replies: this.replies,
       outgoing: this.outgoing,

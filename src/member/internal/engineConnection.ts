@@ -7,13 +7,14 @@
  */
 import type * as PgClient from "@effect/sql-pg/PgClient"
 import * as PgConnection from "@effect/sql-pg/PgConnection"
+import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
-import { ConnectionError, SqlError } from "effect/sql/SqlError"
+import { SqlError } from "effect/sql/SqlError"
 import { isConnectionLost } from "../../datastore/internal/lostConnection.ts"
 
 /** What the engine needs of its sessions, whatever the defaults of the role and the database. */
@@ -60,15 +61,6 @@ const sessionConfig = (config: PgClient.PgClientConfig, settings: Settings): PgC
   startupParameters: { ...config.startupParameters, ...pinned(settings) }
 })
 
-const noAnswer = (): SqlError =>
-  new SqlError({
-    reason: new ConnectionError({
-      cause: new Error("the server did not answer in time"),
-      message: "the server did not answer in time",
-      operation: "query"
-    })
-  })
-
 /** A connection that is there again when it is needed again. */
 export interface EngineConnection {
   /**
@@ -97,6 +89,7 @@ export const make = Effect.fnUntraced(function*(
   settings: Settings
 ): Effect.fn.Return<EngineConnection, SqlError, Scope.Scope> {
   const scope = yield* Effect.scope
+  const clock = yield* Clock.Clock
   const one = Semaphore.makeUnsafe(1)
   let current: { readonly connection: PgConnection.PgConnection; readonly scope: Scope.Closeable } | undefined
   let trouble: string | undefined
@@ -136,16 +129,30 @@ export const make = Effect.fnUntraced(function*(
           Exit.isFailure(exit) && !isServersAnswer(exit) ? drop : Effect.void))
     )
 
+  let usedSince: number | undefined
   const use = <A, E>(
     f: (connection: PgConnection.PgConnection) => Effect.Effect<A, E>
   ): Effect.Effect<A, E | SqlError> =>
-    hold((connection) =>
-      Effect.timeoutOrElse(f(connection), {
-        // The server ends a statement by itself before that: only a dead connection gets here.
-        duration: Duration.millis(settings.statementMillis * 1.5),
-        orElse: () => Effect.fail(noAnswer())
+    hold((connection) => {
+      usedSince = clock.currentTimeMillisUnsafe()
+      return Effect.onExit(f(connection), () => {
+        usedSince = undefined
+        return Effect.void
       })
-    )
+    })
+
+  // The server ends a statement by itself: one that takes longer has lost its connection. Closing it fails the statement.
+  yield* Effect.sleep(Duration.millis(settings.statementMillis / 4)).pipe(
+    Effect.andThen(
+      Effect.suspend(() =>
+        usedSince !== undefined && clock.currentTimeMillisUnsafe() - usedSince > settings.statementMillis * 1.25
+          ? drop
+          : Effect.void
+      )
+    ),
+    Effect.forever,
+    Effect.forkScoped
+  )
 
   yield* connect
   return {
