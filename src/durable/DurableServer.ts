@@ -9,9 +9,11 @@
  *
  * @since 0.1.0
  */
+import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import type * as Rpc from "effect/rpc/Rpc"
+import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { CurrentTransition } from "./CurrentTransition.ts"
@@ -226,11 +228,11 @@ export type BehaviourServices<B> = B extends { readonly init: infer I; readonly 
  */
 export interface Options {
   /** After how long without a message a server leaves memory. 1 minute. */
-  readonly maxIdleTime?: import("effect/Duration").Input | undefined
+  readonly maxIdleTime?: Duration.Input | undefined
   /** How many messages of one server go into one commit at most. 256. */
   readonly maxBatch?: number | undefined
   /** When a message whose handler failed is tried again. When the schedule ends it is parked. 5 times, from 50 ms on. */
-  readonly defectRetryPolicy?: import("effect/Schedule").Schedule<unknown, unknown> | undefined
+  readonly defectRetryPolicy?: Schedule.Schedule<unknown, unknown> | undefined
 }
 
 /** A payload as an argument: none where the operation takes none. */
@@ -246,7 +248,7 @@ type Arguments<R, Rest extends ReadonlyArray<unknown>> = [Rpc.Payload<R>] extend
  */
 export interface CallOptions {
   /** How long to wait for the reply: 5 seconds unless said otherwise, `"Infinity"` for ever. */
-  readonly timeout?: import("effect/Duration").Input | undefined
+  readonly timeout?: Duration.Input | undefined
 }
 
 /**
@@ -320,9 +322,9 @@ export interface Ref<Self extends Any> {
  * plain. `protocol` is a list of `Rpc` definitions; one with a `primaryKey` is executed once however often it is sent.
  * `key` is any schema that encodes to a string, `Schema.String` unless given.
  *
- * @since 0.1.0
- * @category constructors
- * @example
+ * **Example** (A counter)
+ *
+ * ```ts
  * import { Schema } from "effect"
  * import { Rpc } from "effect/rpc"
  * import { DurableServer } from "holdfast/durable"
@@ -342,6 +344,10 @@ export interface Ref<Self extends Any> {
  *     Get: ({ reply, state }) => reply(state.count)
  *   }
  * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const make = <
   const Kind extends string,

@@ -25,7 +25,7 @@ export class CallTimeout extends Schema.TaggedError<CallTimeout>("holdfast/durab
   ...ServerFields,
   rpc: Schema.String,
   /** How long was waited, in milliseconds. */
-  timeoutMillis: Schema.Number,
+  timeoutMillis: Schema.Finite,
   /** What the node was waiting for, where it knows: that the database cannot be reached, for instance. */
   detail: Schema.optionalKey(Schema.String)
 }) {
@@ -47,7 +47,7 @@ export class MessageParked extends Schema.TaggedError<MessageParked>("holdfast/d
     ...ServerFields,
     rpc: Schema.String,
     messageId: Schema.String,
-    attempts: Schema.Number,
+    attempts: Schema.Int,
     /** The last failure, rendered. */
     failure: Schema.String
   }
@@ -147,9 +147,9 @@ export type DurableServerErrorReason = typeof Reason.Type
 /**
  * The one error that calls and casts add to what a protocol declares.
  *
- * @since 0.1.0
- * @category errors
- * @example
+ * **Example** (Living without an answer)
+ *
+ * ```ts
  * import { Effect } from "effect"
  * import type { DurableServerError } from "holdfast/durable"
  *
@@ -158,6 +158,10 @@ export type DurableServerErrorReason = typeof Reason.Type
  * export const orZero = call.pipe(
  *   Effect.catchReason("DurableServerError", "CallTimeout", () => Effect.succeed(0))
  * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category errors
  */
 export class DurableServerError extends Schema.TaggedError<DurableServerError>("holdfast/durable/DurableServerError")(
   "DurableServerError",

@@ -29,7 +29,7 @@ import type * as Scope from "effect/Scope"
  * @category errors
  */
 export class NodeLost extends Schema.TaggedError<NodeLost>("holdfast/durable/NodeLost")("NodeLost", {
-  node: Schema.Number
+  node: Schema.Int
 }) {
   override get message() {
     return `node ${this.node} was declared dead: its lease ran out`

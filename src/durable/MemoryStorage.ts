@@ -14,7 +14,6 @@ import {
   type Claim,
   DurableStorage,
   type Hint,
-  type JoinOptions,
   type Located,
   type Member,
   NodeLost,
@@ -262,5 +261,5 @@ const joinStore = (store: Store): Effect.Effect<NodeStorage, never, Scope.Scope>
  */
 export const layer: Layer.Layer<DurableStorage> = Layer.sync(DurableStorage, () => {
   const store = new Store()
-  return { join: (_: JoinOptions) => joinStore(store) }
+  return { join: () => joinStore(store) }
 })

@@ -5,7 +5,7 @@
  * takes a lock of the whole server until the disk has answered. Each member listens on a channel of its own, and all of them
  * on one for what concerns whoever is there.
  */
-import * as PgConnection from "@effect/sql-pg/PgConnection"
+import type * as PgConnection from "@effect/sql-pg/PgConnection"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import type { EngineConnection } from "./engineConnection.ts"

@@ -1,0 +1,148 @@
+// @effect-diagnostics missingEffectError:off
+/**
+ * What the compiler must refuse of durable servers, and on which line: checked by `npm run check`, which fails when a line
+ * marked here is accepted. Nothing of this is run.
+ */
+import { Context, Effect, type Layer, Schema } from "effect"
+import { Rpc } from "effect/rpc"
+import { CurrentTransition, type DurableNode, DurableServer, type DurableServerError } from "holdfast/durable"
+
+class Tally extends Schema.Class<Tally>("Tally")({ code: Schema.String, flights: Schema.Int }) {
+  departed() {
+    return new Tally({ ...this, flights: this.flights + 1 })
+  }
+}
+
+class Closed extends Schema.TaggedError<Closed>()("Closed", { code: Schema.String }) {}
+
+class Weather extends Context.Service<Weather, { readonly isFine: Effect.Effect<boolean> }>()("test/Weather") {}
+
+class Airport extends DurableServer.make("Airport", {
+  state: Tally,
+  protocol: [
+    Rpc.make("Departed", { payload: { delay: Schema.Int } }),
+    Rpc.make("Current", { success: Tally }),
+    Rpc.make("Close", { error: Closed })
+  ]
+}) {}
+
+const init = (code: string) => new Tally({ code, flights: 0 })
+
+/** What a call may answer is what its operation declares, and the one error of the machinery. */
+export const refs = Effect.gen(function*() {
+  const airport = yield* Airport.client()
+  const sea = airport("SEA")
+  yield* sea.cast.Departed({ delay: 4 })
+  const tally: Tally = yield* sea.call.Current()
+  yield* sea.call.Current(undefined, { timeout: "1 second" })
+  const closed: Effect.Effect<void, Closed | DurableServerError.DurableServerError> = sea.call.Close()
+  yield* sea.castAll((cast) => [cast.Departed({ delay: 1 }), cast.Close()])
+  // @ts-expect-error: the payload has a type
+  yield* sea.cast.Departed({ delay: "4" })
+  // @ts-expect-error: the payload is not optional
+  yield* sea.cast.Departed()
+  // @ts-expect-error: nothing of that name is declared
+  yield* sea.call.Depart({ delay: 4 })
+  // @ts-expect-error: a cast has no answer
+  const none: Tally = yield* sea.cast.Current()
+  // @ts-expect-error: the key of this kind is a string
+  airport(1)
+  return { closed, none, tally }
+})
+
+/** A layer asks for what its handlers use, and for nothing that only handlers have. */
+export const live: Layer.Layer<never, never, DurableNode.DurableNode | Weather> = Airport.toLayer({
+  init,
+  handlers: {
+    Departed: ({ noReply, state }) => noReply(state.departed()),
+    Current: ({ reply, state }) =>
+      Effect.gen(function*() {
+        const transition = yield* CurrentTransition.CurrentTransition
+        const weather = yield* Weather
+        return (yield* weather.isFine) && transition.isOpen() ? reply(state) : reply(state, state.departed())
+      }),
+    Close: ({ state }) => Effect.fail(new Closed({ code: state.code }))
+  }
+})
+
+export const missing = Airport.toLayer({
+  init,
+  // @ts-expect-error: `Close` has no handler
+  handlers: {
+    Departed: ({ noReply, state }) => noReply(state.departed()),
+    Current: ({ reply, state }) => reply(state)
+  }
+})
+
+export const undeclared = Airport.toLayer({
+  init,
+  handlers: {
+    Departed: ({ noReply }) => noReply(),
+    Current: ({ reply, state }) => reply(state),
+    Close: ({ noReply }) => noReply(),
+    // @ts-expect-error: nothing of that name is declared
+    Open: () => 1
+  }
+})
+
+export const wrongReply = Airport.toLayer({
+  init,
+  handlers: {
+    Departed: ({ noReply }) => noReply(),
+    // @ts-expect-error: the reply is a Tally
+    Current: ({ reply }) => reply(3),
+    Close: ({ noReply }) => noReply()
+  }
+})
+
+export const wrongState = Airport.toLayer({
+  init,
+  handlers: {
+    // @ts-expect-error: the state is a Tally
+    Departed: ({ noReply, state }) => noReply(state.flights),
+    Current: ({ reply, state }) => reply(state),
+    Close: ({ noReply }) => noReply()
+  }
+})
+
+export const withoutReply = Airport.toLayer({
+  init,
+  handlers: {
+    Departed: ({ noReply }) => noReply(),
+    // @ts-expect-error: this operation declares a success, so it has to be given
+    Current: ({ noReply }) => noReply(),
+    Close: ({ noReply }) => noReply()
+  }
+})
+
+export const undeclaredError = Airport.toLayer({
+  init,
+  handlers: {
+    // @ts-expect-error: this operation declares no error
+    Departed: ({ state }) => Effect.fail(new Closed({ code: state.code })),
+    Current: ({ reply, state }) => reply(state),
+    Close: ({ noReply }) => noReply()
+  }
+})
+
+export const wrongInit = Airport.toLayer({
+  // @ts-expect-error: the state is a Tally
+  init: (code) => ({ code }),
+  handlers: {
+    Departed: ({ noReply }) => noReply(),
+    Current: ({ reply, state }) => reply(state),
+    Close: ({ noReply }) => noReply()
+  }
+})
+
+// @ts-expect-error: a key encodes to a string
+export const wrongKey = DurableServer.make("Wrong", { state: Tally, protocol: [], key: Schema.Int })
+
+/** Keys may be of several parts, as long as they encode to a string. */
+export class Seat extends DurableServer.make("Seat", {
+  state: Schema.Struct({ taken: Schema.Boolean }),
+  protocol: [Rpc.make("Take", { success: Schema.Boolean })],
+  key: Schema.TemplateLiteralParser([Schema.String, "/", Schema.FiniteFromString])
+}) {}
+
+export const seat = Effect.map(Seat.client(), (seat) => seat(["LH400", "/", 12]).call.Take())
