@@ -15,7 +15,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type { SqlError } from "effect/sql/SqlError"
+import type { ConnectionFailed } from "../datastore/ConnectionFailed.ts"
 import { perClient } from "../datastore/internal/perClient.ts"
 import type { SchemaNotInstalled } from "../datastore/Migrations.ts"
 import { DurableStorage } from "./DurableStorage.ts"
@@ -132,7 +132,7 @@ export const layerMemory: Layer.Layer<DurableNode | DurableStorage> = Layer.prov
  * A node on Postgres: the whole of durable servers on any `PgClient`. Built once for each client, so that the same context of
  * a datastore twice is one node, and two contexts are two.
  *
- * Fails with `SqlError` when the database cannot be reached or refuses the login, and with `SchemaNotInstalled` when the
+ * Fails with `ConnectionFailed` when the database cannot be reached or refuses the login, and with `SchemaNotInstalled` when the
  * tables are missing and the client's role may not create them.
  *
  * @since 0.1.0
@@ -140,6 +140,6 @@ export const layerMemory: Layer.Layer<DurableNode | DurableStorage> = Layer.prov
  */
 export const layerPostgres: Layer.Layer<
   DurableNode | DurableStorage,
-  SchemaNotInstalled | SqlError,
+  SchemaNotInstalled | ConnectionFailed,
   PgClient.PgClient
 > = perClient(() => Layer.provideMerge(layer, PostgresStorage.layer))

@@ -13,6 +13,7 @@ import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type { SqlError } from "effect/sql/SqlError"
+import type { ConnectionFailed } from "../datastore/ConnectionFailed.ts"
 import { perClient } from "../datastore/internal/perClient.ts"
 import { ensureInstalled, librarySource } from "../datastore/internal/schemaInstall.ts"
 import type { SchemaNotInstalled, Source } from "../datastore/Migrations.ts"
@@ -202,7 +203,7 @@ const join = Effect.fnUntraced(function*(
  * @since 0.1.0
  * @category layers
  */
-export const layer: Layer.Layer<DurableStorage, SchemaNotInstalled | SqlError, PgClient.PgClient> = perClient((
+export const layer: Layer.Layer<DurableStorage, SchemaNotInstalled | ConnectionFailed, PgClient.PgClient> = perClient((
   client
 ) =>
   Layer.effect(

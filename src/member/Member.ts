@@ -22,6 +22,8 @@ import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import type { SqlError } from "effect/sql/SqlError"
+import { type ConnectionFailed, fromSqlError } from "../datastore/ConnectionFailed.ts"
+import { targetOf } from "../datastore/internal/connection.ts"
 import { perClient } from "../datastore/internal/perClient.ts"
 import { ensureInstalled, librarySource } from "../datastore/internal/schemaInstall.ts"
 import type { SchemaNotInstalled, Source } from "../datastore/Migrations.ts"
@@ -256,17 +258,20 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
 /**
  * This process as a member of the database that the client is connected to. Built once for each client.
  *
- * Fails with `SqlError` when the database cannot be reached or refuses the login, and with `SchemaNotInstalled` when the
+ * Fails with `ConnectionFailed` when the database cannot be reached or refuses the login, and with `SchemaNotInstalled` when the
  * tables are missing and this role may not create them.
  *
  * @since 0.1.0
  * @category layers
  */
-export const layerPostgres: Layer.Layer<Member, SchemaNotInstalled | SqlError, PgClient.PgClient> = perClient((
+export const layerPostgres: Layer.Layer<Member, SchemaNotInstalled | ConnectionFailed, PgClient.PgClient> = perClient((
   client
 ) =>
   Layer.effect(
     Member,
-    Effect.andThen(ensureInstalled(migrations), makeMember(client))
+    Effect.andThen(
+      ensureInstalled(migrations),
+      Effect.mapError(makeMember(client), (error) => fromSqlError(error, targetOf(client.config)))
+    )
   ).pipe(Layer.provide(Layer.succeed(PgClient.PgClient, client)))
 )

@@ -16,7 +16,8 @@ export class Gathering<A> {
     const taker = this.#taker
     if (taker !== undefined) {
       this.#taker = undefined
-      taker()
+      // Whoever adds is let finish first: what it adds in one go is taken in one go.
+      queueMicrotask(taker)
     }
   }
 
@@ -30,19 +31,16 @@ export class Gathering<A> {
     return this.#items.splice(0, limit)
   }
 
-  /** Waits until there is something. Whoever adds is let finish first, so that more can gather. */
+  /** Waits until there is something. */
   readonly some: Effect.Effect<void> = Effect.suspend(() =>
     this.#items.length > 0
       ? Effect.void
-      : Effect.andThen(
-        Effect.callback<void>((resume) => {
-          this.#taker = () => resume(Effect.void)
-          return Effect.sync(() => {
-            this.#taker = undefined
-          })
-        }),
-        Effect.yieldNow
-      )
+      : Effect.callback<void>((resume) => {
+        this.#taker = () => resume(Effect.void)
+        return Effect.sync(() => {
+          this.#taker = undefined
+        })
+      })
   )
 
   /** Waits until there is something, and takes it all, up to a limit. */
