@@ -87,7 +87,7 @@ describe("schemaInstall", () => {
           expected: "2.sql"
         })
         assert.include(nothing.message, "found nothing")
-        assert.include(nothing.message, "holdfast db upgrade")
+        assert.include(nothing.message, "DatastoreAdmin.upgrade")
 
         yield* admin.upgrade([librarySource("thing", [one])])
         const part = yield* Effect.flip(ensure(sql))
