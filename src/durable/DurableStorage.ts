@@ -210,7 +210,8 @@ export type Member = Transition | Check | Enqueue
 /**
  * What became of a member, in the order of the group.
  *
- * - `Done`: it is durable. `pushed` is where the server's line ended when the group was decided.
+ * - `Done`: it is durable. `pushed` is where the server's line ended when the group was decided; `undefined` where that is
+ *   not known any more, since only the decision survived.
  * - `LineMoved`: refused by its guard; the line now ends at `pushed`.
  * - `Superseded`: refused by its version: somebody else holds the server now.
  * - `Known`: refused because of these keys, which are answered already.
@@ -219,7 +220,7 @@ export type Member = Transition | Check | Enqueue
  * @category models
  */
 export type Verdict =
-  | { readonly _tag: "Done"; readonly pushed: number }
+  | { readonly _tag: "Done"; readonly pushed: number | undefined }
   | { readonly _tag: "LineMoved"; readonly pushed: number }
   | { readonly _tag: "Superseded" }
   | { readonly _tag: "Known"; readonly replies: ReadonlyMap<string, string> }

@@ -7,7 +7,11 @@ class Counter extends DurableServer.make("Counter", {
   state: Schema.Struct({ count: Schema.Int }),
   protocol: [
     Rpc.make("Add", { payload: { by: Schema.Int } }),
-    Rpc.make("AddOnce", { payload: { id: Schema.String, by: Schema.Int }, primaryKey: ({ id }) => id, success: Schema.Int }),
+    Rpc.make("AddOnce", {
+      payload: { id: Schema.String, by: Schema.Int },
+      primaryKey: ({ id }) => id,
+      success: Schema.Int
+    }),
     Rpc.make("Get", { success: Schema.Int })
   ]
 }) {}

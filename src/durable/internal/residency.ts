@@ -65,6 +65,8 @@ export class Residency implements Host {
   readonly registrations = new Map<string, Registration>()
   readonly byId = new Map<number, Resident>()
   readonly awaited = new Map<number, AwaitedReply>()
+  /** What is on its way into lines, until that is known to be done. */
+  readonly enqueued = new Set<Enqueueing>()
   /** The ids this node has had: replies to any of them are for callers here. */
   readonly ids = new Set<number>()
 
@@ -220,7 +222,9 @@ export class Residency implements Host {
         this.awaited.set(message.call, { caller: message.caller, operation: message.operation, server: resident })
       }
     }
-    this.toCommit.add({ resident, messages, caller })
+    const item = { resident, messages, caller }
+    this.enqueued.add(item)
+    this.toCommit.add(item)
   }
 
   interrupt(fiber: Fiber.Fiber<unknown, unknown>): void {

@@ -245,9 +245,10 @@ export class Resident {
   }
 
   /** Messages of this server are in line now. */
-  wasEnqueued(pushed: number): void {
+  wasEnqueued(pushed: number | undefined): void {
     this.#enqueueing--
-    if (this.phase === "held") this.#lineEnd = Math.max(this.#lineEnd, pushed)
+    if (pushed === undefined) this.#lineHinted = true
+    else if (this.phase === "held") this.#lineEnd = Math.max(this.#lineEnd, pushed)
     this.pump()
   }
 
@@ -602,8 +603,7 @@ export class Resident {
         if (draft.writes) this.version = draft.version + 1
         this.#state = draft.state
         this.#taken = draft.taken
-        this.#lineEnd = Math.max(this.#lineEnd, verdict.pushed)
-        this.#assignHorizons(verdict.pushed, this.#sentAt)
+        this.#lineEndsAt(verdict.pushed)
         for (const { answer, message } of draft.steps) {
           if (this.#attempts.size > 0) this.#attempts.delete(message.id)
           if (message.caller !== undefined) settled.push({ caller: message.caller, answer })
@@ -617,8 +617,7 @@ export class Resident {
       }
       case "LineMoved":
         this.#void(draft)
-        this.#lineEnd = Math.max(this.#lineEnd, verdict.pushed)
-        this.#assignHorizons(verdict.pushed, this.#sentAt)
+        this.#lineEndsAt(verdict.pushed)
         break
       case "Known":
         for (const { message } of draft.steps) {
@@ -710,6 +709,16 @@ export class Resident {
     this.#busy = false
     this.#mailbox.unshift(...messages.filter((message) => message.position === 0))
     this.#line.unshift(...messages.filter((message) => message.position > 0))
+  }
+
+  /** What a statement told of the line. Without that, nothing is known of it, and nobody here has a horizon by it. */
+  #lineEndsAt(pushed: number | undefined): void {
+    if (pushed === undefined) {
+      this.#lineHinted = true
+      return
+    }
+    this.#lineEnd = Math.max(this.#lineEnd, pushed)
+    this.#assignHorizons(pushed, this.#sentAt)
   }
 
   #assignHorizons(pushed: number, sentAt: number): void {

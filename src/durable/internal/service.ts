@@ -45,10 +45,11 @@ interface Settlement {
 
 /** Runs the node until interrupted. */
 export const run = (node: Residency, settings: Settings): Effect.Effect<never> => {
-  const comingBack = Semaphore.makeUnsafe(1)
+  /** Held while a group is under way: what it became must be known before anything here is declared void. */
+  const committing = Semaphore.makeUnsafe(1)
 
   const comeBack = (lost: number): Effect.Effect<void> =>
-    comingBack.withPermit(Effect.suspend(() => {
+    committing.withPermit(Effect.suspend(() => {
       if (node.storage.node() !== lost) return Effect.void
       return Effect.logWarning("this node was declared dead: everything under way is void, and it comes back anew")
         .pipe(
@@ -83,7 +84,8 @@ export const run = (node: Residency, settings: Settings): Effect.Effect<never> =
         })
       }
       : undefined
-    item.resident.wasEnqueued(verdict._tag === "Done" ? verdict.pushed : 0)
+    node.enqueued.delete(item)
+    item.resident.wasEnqueued(verdict._tag === "Done" ? verdict.pushed : undefined)
     for (const message of item.messages) {
       if (message.caller !== undefined && (message.mode === "cast" || failed !== undefined)) {
         settled.push({ caller: message.caller, answer: failed ?? nothing })
@@ -92,8 +94,7 @@ export const run = (node: Residency, settings: Settings): Effect.Effect<never> =
     if (item.caller !== undefined) settled.push({ caller: item.caller, answer: failed ?? nothing })
   }
 
-  const commit = Effect.gen(function*() {
-    yield* node.toCommit.some
+  const commitGroup = Effect.gen(function*() {
     const members: Array<Member> = []
     const owners: Array<Resident | Enqueueing> = []
     for (const item of node.toCommit.takeUnsafe(settings.maxGroup)) {
@@ -138,6 +139,8 @@ export const run = (node: Residency, settings: Settings): Effect.Effect<never> =
     node.checkQuiet()
     metrics.recordGroup(members.length, refused, node.clock.currentTimeMillisUnsafe() - started)
   })
+
+  const commit = Effect.andThen(node.toCommit.some, committing.withPermit(commitGroup))
 
   // ---------------------------------------------------------------------------------------------- locating
 
@@ -345,8 +348,14 @@ export const close = Effect.fnUntraced(function*(node: Residency, drainMillis: n
   yield* within(drainMillis, node.storage.release(given.map(({ id, version }) => ({ id, version }))))
   if (kind !== undefined) node.endClosing(kind)
   else {
-    for (const [, { caller, operation, server }] of node.awaited) {
+    for (const { caller, operation, server } of node.awaited.values()) {
       left.push({ caller, answer: node.closedAnswer(server, operation.tag) })
+    }
+    for (const { caller, messages, resident } of node.enqueued) {
+      const answer = node.closedAnswer(resident, messages[0]?.operation.tag ?? "")
+      for (const waiting of [caller, ...messages.map((message) => message.caller)]) {
+        if (waiting !== undefined) left.push({ caller: waiting, answer })
+      }
     }
   }
   for (const { answer, caller } of left) caller.settle(answer)

@@ -14,8 +14,9 @@ import * as Exit from "effect/Exit"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
-import { SqlError } from "effect/sql/SqlError"
+import { ConnectionError, SqlError } from "effect/sql/SqlError"
 import { isConnectionLost } from "../../datastore/internal/lostConnection.ts"
+import { errorText } from "../../datastore/internal/sqlState.ts"
 
 /** What the engine needs of its sessions, whatever the defaults of the role and the database. */
 const pinned = (settings: Settings): Readonly<Record<string, string>> => ({
@@ -107,7 +108,7 @@ export const make = Effect.fnUntraced(function*(
   ).pipe(
     Effect.tapError((error) =>
       Effect.sync(() => {
-        trouble = `the database cannot be reached: ${error.reason.message ?? error.message}`
+        trouble = `the database cannot be reached: ${errorText(error)}`
       })
     )
   )
@@ -124,7 +125,7 @@ export const make = Effect.fnUntraced(function*(
     f: (connection: PgConnection.PgConnection) => Effect.Effect<A, E>
   ): Effect.Effect<A, E | SqlError> =>
     one.withPermit(
-      Effect.flatMap(connected, (connection) =>
+      Effect.flatMap(Effect.mapError(connected, notConnected), (connection) =>
         Effect.onExit(f(connection), (exit) =>
           Exit.isFailure(exit) && !isServersAnswer(exit) ? drop : Effect.void))
     )
@@ -161,6 +162,12 @@ export const make = Effect.fnUntraced(function*(
     trouble: () => trouble
   }
 })
+
+/** Whatever kept us from connecting, a server that is full or still starting too: the connection is the trouble, not the statement. */
+const notConnected = (cause: SqlError): SqlError =>
+  cause.reason._tag === "ConnectionError"
+    ? cause
+    : new SqlError({ reason: new ConnectionError({ cause, message: errorText(cause), operation: "connect" }) })
 
 /** Whether this failure is something that the server said on a connection that is still good. */
 const isServersAnswer = (exit: Exit.Failure<unknown, unknown>): boolean =>

@@ -47,8 +47,8 @@ export interface Lane {
   readonly busySince: () => number | undefined
 }
 
-const claimNumber =
-  "UPDATE holdfast.lane SET seq = $2, refused = '{}' WHERE id = $1 AND seq = $2 - 1 RETURNING seq::float8"
+/** The empty group leaves a mark of its own, for the case that its answer gets lost as well: part 0, which no group has. */
+const claimNumber = "UPDATE holdfast.lane SET seq = $2, refused = '{0}' WHERE id = $1 AND seq = $2 - 1 RETURNING true"
 const readLane = "SELECT seq::float8, refused FROM holdfast.lane WHERE id = $1"
 
 export const make = (connection: EngineConnection, id: number, now: () => number): Lane => {
@@ -64,7 +64,8 @@ export const make = (connection: EngineConnection, id: number, now: () => number
           if (claimed.length > 0) return undefined
           const [row] = yield* session.queryValues(readLane, [id])
           if (row === undefined) return yield* Effect.fail(new LaneClosed())
-          return new Set(row[1] as ReadonlyArray<number>)
+          const refused = new Set(row[1] as ReadonlyArray<number>)
+          return refused.has(0) ? undefined : refused
         })
       )
     )

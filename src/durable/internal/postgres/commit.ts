@@ -143,10 +143,10 @@ const groupVerdicts = (
   const endOf = new Map(ids.map((id, index) => [id, ends[index] ?? 0]))
   if (ids.length > 0) grown(ids.map((id, index) => ({ id, holder: holders[index] || undefined })))
   return parts.map((part, index): Verdict => {
-    const end = part._tag === "Enqueue" ? endOf.get(part.outgoing[0]?.id ?? 0) ?? 0 : pushed[index] ?? 0
+    const end = part._tag === "Enqueue" ? endOf.get(part.outgoing[0]?.id ?? 0) : pushed[index]
     if (!refused.includes(index + 1)) return { _tag: "Done", pushed: end }
     const replies = known.get(index + 1)
-    return replies === undefined ? refusal(part, end) : { _tag: "Known", replies }
+    return replies === undefined ? refusal(part, end ?? 0) : { _tag: "Known", replies }
   })
 }
 
@@ -167,7 +167,7 @@ export const groupStatement = (grown: (lines: ReadonlyArray<GrownLine>) => void)
   verdicts: (parts, row) => groupVerdicts(parts, row, grown),
   // Which lines grew is not known any more; the poll finds them. A refused step is looked at anew from the start.
   verdictsFromLane: (parts, refused) =>
-    parts.map((_, index) => refused.has(index + 1) ? { _tag: "Superseded" } : { _tag: "Done", pushed: 0 }),
+    parts.map((_, index) => refused.has(index + 1) ? { _tag: "Superseded" } : { _tag: "Done", pushed: undefined }),
   failed: (_, problem) => ({ _tag: "Failed", failure: problem })
 })
 

@@ -1,0 +1,206 @@
+/**
+ * The answer to a COMMIT gets lost, or the COMMIT itself: what was sent is applied once, and whoever waits is told.
+ *
+ * A proxy stands between the node and Postgres and cuts the connection at exactly the moment in question.
+ */
+import { PgClient } from "@effect/sql-pg"
+import { assert, layer } from "@effect/vitest"
+import { Effect, Fiber } from "effect"
+import * as CuttableProxy from "../support/CuttableProxy.ts"
+import * as Nodes from "../support/Nodes.ts"
+import * as TestPostgres from "../support/TestPostgres.ts"
+import { Counter, CounterLive, Journal, JournalLive, journalLive } from "./fixtures/servers.ts"
+
+/** The statement for groups in which servers only change their state, and the one for all others. */
+const steps = /WITH lane AS MATERIALIZED/
+const group = /commit_group/
+
+const setUp = Effect.gen(function*() {
+  const database = yield* TestPostgres.TestDatabase
+  const proxy = yield* CuttableProxy.make(database)
+  return { proxy, direct: database.url, url: proxy.through(database.url) }
+})
+
+layer(TestPostgres.layer, { excludeTestServices: true })("LostAnswers", (it) => {
+  it.effect("a call whose commit was answered into the void is applied once, and its caller is told", () =>
+    Effect.gen(function*() {
+      const { proxy, url } = yield* setUp
+      const node = yield* Nodes.start({ url, servers: CounterLive })
+      const counter = yield* node.run(Counter.client())
+      yield* counter("answer").call.Add({ by: 1 })
+      const caught = yield* proxy.catchAnswer(steps)
+      const caller = yield* Effect.forkChild(counter("answer").call.AddAndGet({ by: 1 }))
+      yield* caught.arrived
+      yield* caught.cut
+      assert.strictEqual(yield* Fiber.join(caller), 2)
+      assert.strictEqual(yield* counter("answer").call.Get(), 2)
+    }))
+
+  it.effect("a call whose commit never reached the server is sent again, and applied once", () =>
+    Effect.gen(function*() {
+      const { proxy, url } = yield* setUp
+      const node = yield* Nodes.start({ url, servers: CounterLive })
+      const counter = yield* node.run(Counter.client())
+      yield* counter("request").call.Add({ by: 1 })
+      const caught = yield* proxy.catchRequest(steps)
+      const caller = yield* Effect.forkChild(counter("request").call.AddAndGet({ by: 1 }))
+      yield* caught.arrived
+      yield* caught.cut
+      assert.strictEqual(yield* Fiber.join(caller), 2)
+      assert.strictEqual(yield* counter("request").call.Get(), 2)
+    }))
+
+  it.effect("a commit that reaches the server after it was given up does nothing any more", () =>
+    Effect.gen(function*() {
+      const { proxy, url } = yield* setUp
+      const node = yield* Nodes.start({ url, servers: CounterLive })
+      const counter = yield* node.run(Counter.client())
+      yield* counter("late").call.Add({ by: 1 })
+      const caught = yield* proxy.catchRequest(steps)
+      const caller = yield* Effect.forkChild(counter("late").call.AddAndGet({ by: 1 }))
+      yield* caught.arrived
+      yield* caught.cutNode
+      assert.strictEqual(yield* Fiber.join(caller), 2)
+      yield* caught.release
+      yield* Effect.sleep("100 millis")
+      assert.strictEqual(yield* counter("late").call.Get(), 2)
+    }))
+
+  it.effect("what was lost on the way is sent again, though the answer that tells so is lost as well", () =>
+    Effect.gen(function*() {
+      const { direct, proxy, url } = yield* setUp
+      yield* Nodes.start({ url: direct, servers: CounterLive })
+      const node = yield* Nodes.start({ url, servers: JournalLive })
+      const counter = yield* node.run(Counter.client())
+      const journal = yield* node.run(Journal.client())
+      yield* counter("twice").cast.Add({ by: 1 })
+      yield* journal("twice").call.Write({ entry: "first" })
+      const ways = [
+        { sql: group, send: counter("twice").cast.Add({ by: 1 }) },
+        { sql: steps, send: journal("twice").call.Write({ entry: "second" }) }
+      ]
+      for (const { send, sql } of ways) {
+        const caught = yield* proxy.catchRequest(sql)
+        const decided = yield* proxy.catchAnswer(/UPDATE holdfast.lane SET seq/)
+        const sender = yield* Effect.forkChild(send)
+        yield* caught.arrived
+        yield* caught.cut
+        yield* decided.arrived
+        yield* decided.cut
+        yield* Fiber.join(sender)
+      }
+      assert.strictEqual(yield* counter("twice").call.Get(), 2)
+      assert.deepStrictEqual(yield* journal("twice").call.Read(), ["first", "second"])
+    }))
+
+  it.effect("messages of a producer whose commit was answered into the void are in line once", () =>
+    Effect.gen(function*() {
+      const { direct, proxy, url } = yield* setUp
+      const holder = yield* Nodes.start({ url: direct, servers: CounterLive })
+      const producer = yield* Nodes.start({ url })
+      const counter = yield* producer.run(Counter.client())
+      yield* counter("producer").cast.Add({ by: 1 })
+      for (const lost of [proxy.catchAnswer(group), proxy.catchRequest(group)]) {
+        const caught = yield* lost
+        const sender = yield* Effect.forkChild(counter("producer").cast.Add({ by: 1 }))
+        yield* caught.arrived
+        yield* caught.cut
+        yield* Fiber.join(sender)
+      }
+      assert.strictEqual(yield* counter("producer").call.Get(), 3)
+      assert.strictEqual(yield* (yield* holder.run(Counter.client()))("producer").call.Get(), 3)
+    }))
+
+  it.effect("a call behind a lost answer is not answered before what was in line before it", () =>
+    Effect.gen(function*() {
+      const { direct, proxy, url } = yield* setUp
+      const handled = new Set<string>()
+      // What it does not hear and has not asked for, it does not know.
+      const holder = yield* Nodes.start({
+        url,
+        servers: journalLive((entry) => handled.add(entry)),
+        node: { pollInterval: "1 minute" }
+      })
+      const producer = yield* Nodes.start({ url: direct })
+      const held = yield* holder.run(Journal.client())
+      const sent = yield* producer.run(Journal.client())
+      yield* held("horizon").call.Write({ entry: "first" })
+      yield* held("other").call.Write({ entry: "first" })
+      // While the committer is busy with another server, two messages come by the line. One is handled, one is just being
+      // handled. A third is acknowledged, of which the holder knows nothing, and only then is the call made.
+      const busy = yield* proxy.catchAnswer(steps)
+      const other = yield* Effect.forkChild(held("other").call.Write({ entry: "second" }))
+      yield* busy.arrived
+      yield* sent("horizon").castAll((cast) => [
+        cast.Write({ entry: "second" }),
+        cast.WriteSlowly({ entry: "third", millis: 300 })
+      ])
+      yield* Effect.sleep("5 millis").pipe(Effect.repeat({ while: () => !handled.has("third") }))
+      yield* proxy.welcome("cut", "holdfast listen")
+      yield* proxy.cut("holdfast listen")
+      yield* sent("horizon").cast.Write({ entry: "acknowledged" })
+      const reader = yield* Effect.forkChild(held("horizon").call.Read())
+      yield* Effect.yieldNow
+      // And the answer to the first step is lost.
+      const lost = yield* proxy.catchAnswer(group)
+      yield* busy.release
+      yield* Fiber.join(other)
+      yield* lost.arrived
+      yield* lost.cut
+      assert.deepStrictEqual(yield* Fiber.join(reader), ["first", "second", "third", "acknowledged"])
+    }))
+
+  it.effect("a group that was committed is not done again by a node that was declared dead meanwhile", () =>
+    Effect.gen(function*() {
+      const { proxy, url } = yield* setUp
+      const sql = yield* PgClient.PgClient
+      const node = yield* Nodes.start({ url, servers: CounterLive, member: { lease: "1 second" } })
+      const counter = yield* node.run(Counter.client())
+      yield* counter("buried").call.Add({ by: 1 })
+      const caught = yield* proxy.catchAnswer(steps)
+      const caller = yield* Effect.forkChild(counter("buried").call.AddAndGet({ by: 1 }))
+      yield* caught.arrived
+      yield* sql`SELECT holdfast.bury_members(ARRAY[${yield* node.id}::bigint])`
+      // Its heartbeat tells it that it is dead, while it waits for the answer.
+      yield* Effect.sleep("500 millis")
+      yield* caught.cut
+      assert.strictEqual(yield* Fiber.join(caller), 2)
+      assert.strictEqual(yield* counter("buried").call.Get(), 2)
+    }))
+
+  it.effect("a lost answer is decided though the server lets nobody in at first", () =>
+    Effect.gen(function*() {
+      const { proxy, url } = yield* setUp
+      const node = yield* Nodes.start({ url, servers: CounterLive })
+      const counter = yield* node.run(Counter.client())
+      yield* counter("full").call.Add({ by: 1 })
+      const caught = yield* proxy.catchAnswer(steps)
+      const callers = yield* Effect.forkChild(
+        Effect.all([counter("full").call.AddAndGet({ by: 1 }), counter("full 2").call.AddAndGet({ by: 1 })], {
+          concurrency: "unbounded"
+        })
+      )
+      yield* caught.arrived
+      yield* proxy.welcome({ code: "53300", message: "sorry, too many clients already" }, "holdfast commit")
+      yield* caught.cut
+      yield* Effect.sleep("300 millis")
+      yield* proxy.welcome("accept", "holdfast commit")
+      assert.deepStrictEqual(yield* Fiber.join(callers), [2, 1])
+      assert.strictEqual(yield* counter("full").call.Get(), 2)
+    }))
+
+  it.effect("a node goes on when its server had no room for a connection of it for a while", () =>
+    Effect.gen(function*() {
+      const { proxy, url } = yield* setUp
+      const node = yield* Nodes.start({ url, servers: CounterLive })
+      const counter = yield* node.run(Counter.client())
+      yield* counter("room").call.Add({ by: 1 })
+      yield* proxy.welcome({ code: "53300", message: "sorry, too many clients already" })
+      yield* proxy.cut()
+      const caller = yield* Effect.forkChild(counter("another").call.AddAndGet({ by: 1 }))
+      yield* Effect.sleep("300 millis")
+      yield* proxy.welcome("accept")
+      assert.strictEqual(yield* Fiber.join(caller), 1)
+      assert.strictEqual(yield* counter("room").call.AddAndGet({ by: 1 }), 2)
+    }))
+})
