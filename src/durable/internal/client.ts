@@ -15,6 +15,7 @@ import { type Checked, checkName, type Definition, type Operation, primaryKeyOf 
 import type { Caller } from "./message.ts"
 import { type Inside, insideOf } from "./nodes.ts"
 import type { Key, Prepared } from "./residency.ts"
+import { traced } from "./tracing.ts"
 
 /** A fiber that waits for its message. */
 class WaitingFiber implements Caller {
@@ -66,6 +67,19 @@ const openTransition = (fiber: Fiber.Fiber<unknown, unknown>): CurrentTransition
   return transition?.isOpen() === true ? transition : undefined
 }
 
+/** A span for what is sent. */
+const sentSpan = <A, E>(
+  ref: Ref,
+  rpc: string,
+  mode: "call" | "cast",
+  effect: Effect.Effect<A, E>
+): Effect.Effect<A, E> =>
+  traced(effect, `${ref.definition.kind}.${rpc}`, mode === "call" ? "client" : "producer", () => ({
+    "holdfast.kind": ref.definition.kind,
+    "holdfast.key": ref.key.ok ? ref.key.value.text : "",
+    "holdfast.mode": mode
+  }))
+
 const send = (
   ref: Ref,
   mode: "call" | "cast",
@@ -89,7 +103,7 @@ const send = (
         )
       }
     }
-    return Effect.callback<unknown, unknown>((resume) => {
+    const sent = Effect.callback<unknown, unknown>((resume) => {
       const { residency } = inside
       const waiting = new WaitingFiber(inside, resume)
       if (mode === "call" && timeoutMillis < Number.POSITIVE_INFINITY) {
@@ -110,6 +124,7 @@ const send = (
       waiting.call = residency.send(definition, key.value, mode, message.value, waiting)
       return Effect.sync(() => waiting.leave())
     })
+    return sentSpan(ref, operation.tag, mode, sent)
   })
 
 /** Inside a handler: the message goes out with the handler's own commit. */
@@ -156,11 +171,12 @@ const sendAll = (
         discard: true
       })
     }
-    return Effect.callback<void, unknown>((resume) => {
+    const sent = Effect.callback<void, unknown>((resume) => {
       const waiting = new WaitingFiber(inside, (effect) => resume(Effect.asVoid(effect)))
       inside.residency.sendAll(definition, address, messages, waiting)
       return Effect.sync(() => waiting.leave())
     })
+    return sentSpan(ref, "castAll", "cast", sent)
   })
 
 type Facade = Readonly<Record<string, (...args: ReadonlyArray<unknown>) => unknown>>

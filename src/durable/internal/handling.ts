@@ -14,6 +14,7 @@ import type { Outgoing } from "../DurableStorage.ts"
 import type { Definition } from "./definition.ts"
 import type { Message } from "./message.ts"
 import { HandlerOutcome, HandlerRequest } from "./outcome.ts"
+import { traced } from "./tracing.ts"
 
 /** A kind of server with its handlers, as this process runs it. */
 export interface Registration {
@@ -117,7 +118,12 @@ export const handle = (
   })
   return run(
     context,
-    answer as Effect.Effect<unknown, unknown>,
+    traced(
+      answer as Effect.Effect<unknown, unknown>,
+      `${server.kind}.${message.operation.tag} handler`,
+      "consumer",
+      () => ({ "holdfast.kind": server.kind, "holdfast.key": server.key, "holdfast.message": message.id })
+    ),
     (exit) => {
       open = false
       return ofExit(exit, outgoing)

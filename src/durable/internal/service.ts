@@ -94,6 +94,9 @@ export const run = (node: Residency, settings: Settings): Effect.Effect<never> =
     if (item.caller !== undefined) settled.push({ caller: item.caller, answer: failed ?? nothing })
   }
 
+  /** How many callers the last group had. */
+  let lastGroup = 0
+
   const commitGroup = Effect.gen(function*() {
     const members: Array<Member> = []
     const owners: Array<Resident | Enqueueing> = []
@@ -134,13 +137,20 @@ export const run = (node: Residency, settings: Settings): Effect.Effect<never> =
       if (owner instanceof Resident) owner.decided(verdict, settled)
       else settleEnqueued(owner, verdict, settled)
     }
+    lastGroup = settled.length
     // Callers go on at once, within these calls, and send what they have to send next into the group that forms now.
     for (const { answer, caller } of settled) caller.settle(answer)
     node.checkQuiet()
     metrics.recordGroup(members.length, refused, node.clock.currentTimeMillisUnsafe() - started)
   })
 
-  const commit = Effect.andThen(node.toCommit.some, committing.withPermit(commitGroup))
+  // Under load, callers that have to take a turn of the event loop before they send again are waited for that long: else the
+  // group would split in two halves that take turns. Alone, there is nobody to wait for.
+  const commit = Effect.suspend(() =>
+    node.toCommit.size > 0
+      ? Effect.void
+      : Effect.flatMap(node.toCommit.some, () => lastGroup > 1 ? Effect.yieldNow : Effect.void)
+  ).pipe(Effect.andThen(committing.withPermit(commitGroup)))
 
   // ---------------------------------------------------------------------------------------------- locating
 

@@ -23,8 +23,11 @@ export type Row = ReadonlyArray<unknown>
 
 /** A statement that commits a group as number `seq` of a lane, and gives one row: first of all the parts it refused. */
 export interface GroupStatement<Part, Verdict> {
-  readonly sql: (parts: ReadonlyArray<Part>) => string
-  readonly params: (parts: ReadonlyArray<Part>, lane: number, seq: number) => ReadonlyArray<unknown>
+  readonly prepare: (
+    parts: ReadonlyArray<Part>,
+    lane: number,
+    seq: number
+  ) => { readonly sql: string; readonly params: ReadonlyArray<unknown> }
   /** From the row that was answered. `undefined`: the statement did nothing, since the lane was not where it should be. */
   readonly verdicts: (parts: ReadonlyArray<Part>, row: Row) => ReadonlyArray<Verdict> | undefined
   /** When only the lane can tell: the refused parts, counted from 1. */
@@ -76,9 +79,8 @@ export const make = (connection: EngineConnection, id: number, now: () => number
   ): Effect.Effect<ReadonlyArray<Verdict>, LaneClosed | SqlError> =>
     Effect.suspend(() => {
       const number = seq + 1
-      return connection.use((session: PgConnection.PgConnection) =>
-        session.queryValues(statement.sql(parts), statement.params(parts, id, number))
-      ).pipe(
+      const { params, sql } = statement.prepare(parts, id, number)
+      return connection.use((session: PgConnection.PgConnection) => session.queryValues(sql, params)).pipe(
         Effect.flatMap(([row]) => {
           const verdicts = row === undefined ? undefined : statement.verdicts(parts, row)
           if (verdicts === undefined) return Effect.fail(new LaneClosed())

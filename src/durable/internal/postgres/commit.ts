@@ -1,6 +1,7 @@
 /**
  * Committing a group on Postgres, in one of three shapes: groups in which servers only change their state take a single
- * statement; those in which nothing changes take a SELECT; all others take the server-side function.
+ * statement (shorter still for one server alone); those in which nothing changes take a SELECT; all others take the
+ * server-side function.
  */
 import * as PgTypes from "@effect/sql-pg/PgTypes"
 import type { GroupStatement, Row } from "../../../member/internal/lane.ts"
@@ -55,6 +56,23 @@ WITH lane AS MATERIALIZED (
   RETURNING l.refused
 )
 SELECT (SELECT refused FROM left_over), (SELECT array_agg(coalesce(pushed, 0)::float8 ORDER BY m) FROM part)`
+
+/** The same for a single server, which is what a quiet process and one hot server commit: a third of the planner's work less. */
+const stepSql = `
+WITH lane AS MATERIALIZED (
+  SELECT id FROM holdfast.lane WHERE id = $1 AND seq = $2 - 1 AND NOT closed FOR NO KEY UPDATE
+), line AS MATERIALIZED (
+  SELECT coalesce((SELECT b.pushed FROM holdfast.inbox b WHERE b.id = $3), 0) AS pushed FROM lane
+), done AS (
+  UPDATE holdfast.server s SET version = s.version + 1, state = coalesce($6, s.state)
+  FROM line
+  WHERE s.id = $3 AND s.version = $4 AND ($5::bigint IS NULL OR $5 = line.pushed)
+  RETURNING s.id
+)
+UPDATE holdfast.lane l
+SET seq = $2, refused = CASE WHEN EXISTS (SELECT FROM done) THEN '{}'::integer[] ELSE '{1}'::integer[] END
+FROM lane WHERE l.id = lane.id
+RETURNING l.refused, ARRAY[(SELECT pushed FROM line)]::float8[]`
 
 const isPlainStep = (part: Part): part is Transition =>
   part._tag === "Transition" && part.taken === part.takenBefore && part.outcomes.length === 0 &&
@@ -152,18 +170,34 @@ const groupVerdicts = (
 
 /** The statement for groups that write. Tells of lines that got longer. */
 export const groupStatement = (grown: (lines: ReadonlyArray<GrownLine>) => void): GroupStatement<Part, Verdict> => ({
-  sql: (parts) => parts.every(isPlainStep) ? stepsSql : groupSql,
-  params: (parts, lane, seq) =>
-    parts.every(isPlainStep)
-      ? [
-        BigInt(lane),
-        BigInt(seq),
+  prepare: (parts, lane, seq) => {
+    const number = [BigInt(lane), BigInt(seq)]
+    if (!parts.every(isPlainStep)) return { sql: groupSql, params: [...number, ...groupParams(parts)] }
+    const [only] = parts
+    if (parts.length === 1 && only !== undefined) {
+      const guard = only.guard === undefined ? null : BigInt(only.guard)
+      return {
+        sql: stepSql,
+        params: [
+          ...number,
+          PgTypes.int8(BigInt(only.id)),
+          PgTypes.int8(BigInt(only.version)),
+          PgTypes.int8(guard),
+          PgTypes.text(only.state ?? null)
+        ]
+      }
+    }
+    return {
+      sql: stepsSql,
+      params: [
+        ...number,
         int8(parts.map((part) => part.id)),
         int8(parts.map((part) => part.version)),
         int8(parts.map((part) => part.guard)),
         text(parts.map((part) => part.state ?? null))
       ]
-      : [BigInt(lane), BigInt(seq), ...groupParams(parts)],
+    }
+  },
   verdicts: (parts, row) => groupVerdicts(parts, row, grown),
   // Which lines grew is not known any more; the poll finds them. A refused step is looked at anew from the start.
   verdictsFromLane: (parts, refused) =>

@@ -1,0 +1,71 @@
+/**
+ * The database of a run: made for it, on a Postgres of its own with default durability or on the one that
+ * `HOLDFAST_DATABASE_URL` names, and dropped after it. And what there is to know about server and machine.
+ */
+import { PgConnection } from "@effect/sql-pg"
+import { Effect } from "effect"
+import { randomBytes } from "node:crypto"
+import { createRequire } from "node:module"
+import os from "node:os"
+import process from "node:process"
+import type { Database } from "./Case.ts"
+import { EmbeddedPostgres } from "./holdfast.ts"
+
+/** A Postgres of its own: the binaries come with npm, data and settings are those of `initdb`, durability is the default. */
+export const layer = EmbeddedPostgres.layerOrUrl({ settings: { fsync: "on", synchronous_commit: "on" } })
+
+export const make = Effect.fnUntraced(function*() {
+  const server = yield* EmbeddedPostgres.EmbeddedPostgres
+  const name = `holdfast_bench_${randomBytes(4).toString("hex")}`
+  const admin = yield* PgConnection.make({ url: server.url })
+  yield* Effect.acquireRelease(
+    admin.query(`create database ${name}`),
+    () => Effect.ignore(admin.query(`drop database ${name} with (force)`))
+  )
+  const url = server.urlOf(name)
+  return { url, observer: yield* PgConnection.make({ url }) } satisfies Database
+})
+
+export interface Facts {
+  readonly cores: number
+  readonly processor: string
+  readonly system: string
+  readonly node: string
+  readonly effect: string
+  readonly sqlPg: string
+  readonly postgres: string
+  readonly settings: Readonly<Record<string, string>>
+}
+
+const settings = [
+  "fsync",
+  "synchronous_commit",
+  "full_page_writes",
+  "wal_sync_method",
+  "shared_buffers",
+  "max_wal_size"
+]
+
+const versionOf = (name: string): string => {
+  const { version } = createRequire(import.meta.url)(`${name}/package.json`) as { readonly version: string }
+  return version
+}
+
+export const facts = Effect.fnUntraced(function*({ observer }: Database) {
+  const rows = yield* observer.queryValues(
+    "select name, current_setting(name) from unnest($1::text[]) as name",
+    [["server_version", ...settings]]
+  )
+  const values = new Map(rows.map(([name, value]) => [String(name), String(value)]))
+  const cores = os.cpus()
+  return {
+    cores: cores.length,
+    processor: cores[0]?.model ?? "unknown processor",
+    system: `${os.type()} ${os.release()} ${os.arch()}`,
+    node: process.version.slice(1),
+    effect: versionOf("effect"),
+    sqlPg: versionOf("@effect/sql-pg"),
+    postgres: values.get("server_version") ?? "",
+    settings: Object.fromEntries(settings.map((name) => [name, values.get(name) ?? ""]))
+  } satisfies Facts
+})

@@ -1,0 +1,99 @@
+/**
+ * From samples to figures: medians over rounds, and ratios that are taken within a round before their median is. A machine
+ * that was busy in one round slows both sides of a ratio.
+ */
+import type { Cell, Sample } from "./measure.ts"
+
+export const median = (values: ReadonlyArray<number>): number => {
+  const sorted = values.toSorted((a, b) => a - b)
+  const middle = sorted.length >> 1
+  const upper = sorted[middle] ?? Number.NaN
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2
+}
+
+export interface Line extends Cell {
+  readonly name: string
+  readonly callsPerSecond: number
+  readonly p50Millis: number
+  readonly p99Millis: number
+  readonly commitsPerSecond: number
+  readonly cpuMicrosPerCall: number
+  /** Calls per second by those of the bare loop in the same round. */
+  readonly ofBare: number | undefined
+}
+
+const isIn = (cell: Cell) => (sample: Cell) =>
+  sample.servers === cell.servers && sample.concurrency === cell.concurrency
+
+/** The median, over all rounds that have both, of one sample's figure by another's. */
+export const ratio = (
+  samples: ReadonlyArray<Sample>,
+  of: (sample: Sample) => boolean,
+  by: (sample: Sample) => boolean,
+  figure: (sample: Sample) => number
+): number | undefined => {
+  const ratios = samples.filter(of).flatMap((one) => {
+    const other = samples.find((sample) => sample.round === one.round && by(sample))
+    return other === undefined ? [] : [figure(one) / figure(other)]
+  })
+  return ratios.length === 0 ? undefined : median(ratios)
+}
+
+/** A line for each case in each cell, in the order in which they were first measured. */
+export const linesOf = (samples: ReadonlyArray<Sample>, cells: ReadonlyArray<Cell>): ReadonlyArray<Line> =>
+  cells.flatMap((cell) => {
+    const here = samples.filter(isIn(cell))
+    return Array.from(new Set(here.map((sample) => sample.name)), (name): Line => {
+      const of = here.filter((sample) => sample.name === name)
+      const middle = (figure: (sample: Sample) => number) => median(of.map(figure))
+      return {
+        name,
+        ...cell,
+        callsPerSecond: middle((sample) => sample.callsPerSecond),
+        p50Millis: middle((sample) => sample.p50Millis),
+        p99Millis: middle((sample) => sample.p99Millis),
+        commitsPerSecond: middle((sample) => sample.commitsPerSecond),
+        cpuMicrosPerCall: middle((sample) => sample.cpuMicrosPerCall),
+        ofBare: ratio(
+          here,
+          (sample) => sample.name === name,
+          (sample) => sample.name === "bare",
+          (sample) => sample.callsPerSecond
+        )
+      }
+    })
+  })
+
+export interface Goal {
+  readonly text: string
+  readonly reached: number
+  readonly asked: number
+  readonly met: boolean
+}
+
+/** What the library was built to reach, as far as the samples tell. A slow machine is no failure: nobody is stopped by it. */
+export const goalsOf = (samples: ReadonlyArray<Sample>): ReadonlyArray<Goal> => {
+  const sampleOf = (name: string, servers: number, concurrency: number) => (sample: Sample) =>
+    sample.name === name && isIn({ servers, concurrency })(sample)
+  const rate = ratio(
+    samples,
+    sampleOf("holdfast", 100, 64),
+    sampleOf("bare", 100, 64),
+    (sample) => sample.callsPerSecond
+  )
+  const latency = ratio(samples, sampleOf("holdfast", 1, 1), sampleOf("row", 1, 1), (sample) => sample.p50Millis)
+  return [
+    ...(rate === undefined ? [] : [{
+      text: "calls at concurrency 64 on 100 servers, by the bare loop's rate: at least",
+      reached: rate,
+      asked: 0.4,
+      met: rate >= 0.4
+    }]),
+    ...(latency === undefined ? [] : [{
+      text: "p50 of a call at concurrency 1, by a bare commit of a single row: at most",
+      reached: latency,
+      asked: 1.6,
+      met: latency <= 1.6
+    }])
+  ]
+}
