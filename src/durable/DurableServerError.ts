@@ -58,7 +58,8 @@ export class MessageParked extends Schema.TaggedError<MessageParked>("holdfast/d
 }
 
 /**
- * The stored state cannot be read with the schema that the server now has. Nothing is consumed until it can.
+ * The stored state cannot be read with the schema that the server now has. Nothing in its line is consumed until it can; a
+ * call that came from another process is told, and still is handled then.
  *
  * @since 0.1.0
  * @category errors

@@ -189,7 +189,7 @@ export interface Check {
 }
 
 /**
- * Messages put in line by a process that does not run their servers. Never refused; a cast whose key is known is dropped.
+ * Messages put in line, and replies sent, beside any step. Never refused; a cast whose key is known is dropped.
  *
  * @since 0.1.0
  * @category models
@@ -197,6 +197,7 @@ export interface Check {
 export interface Enqueue {
   readonly _tag: "Enqueue"
   readonly outgoing: ReadonlyArray<Outgoing>
+  readonly replies: ReadonlyArray<Reply>
 }
 
 /**

@@ -155,6 +155,7 @@ class Store {
     group.forEach((member, index) => {
       if (verdicts[index]?._tag !== "Done" || member._tag === "Check") return
       for (const outgoing of member.outgoing) this.#push(outgoing)
+      for (const reply of member.replies) this.#reply(reply)
     })
     return group.map((member, index) => {
       const verdict = verdicts[index]
@@ -193,10 +194,11 @@ class Store {
     while (server.line[0] !== undefined && server.line[0].position <= transition.taken) server.line.shift()
     for (const { primaryKey, reply } of transition.outcomes) server.outcomes.set(primaryKey, reply)
     for (const parked of transition.parked) server.parked.push(parked)
-    for (const reply of transition.replies) {
-      this.#replies.get(reply.node)?.set(reply.call, reply)
-      this.#nodes.get(reply.node)?.hints.add({ _tag: "Replies" })
-    }
+  }
+
+  #reply(reply: Reply): void {
+    this.#replies.get(reply.node)?.set(reply.call, reply)
+    this.#nodes.get(reply.node)?.hints.add({ _tag: "Replies" })
   }
 
   #push({ id, message }: Outgoing): void {

@@ -151,7 +151,7 @@ const join = Effect.fnUntraced(function*(
             (verdicts) =>
               Effect.sync(() =>
                 parts.forEach((part, index) => {
-                  if (verdicts[index]?._tag !== "Done" || part._tag !== "Transition") return
+                  if (verdicts[index]?._tag !== "Done") return
                   for (const { node } of part.replies) engine.hint({ to: node, payload: replies })
                 })
               )

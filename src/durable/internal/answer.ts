@@ -2,9 +2,15 @@
  * The answer to a message: as a value for a caller in this process, as a text for all others and for the record.
  */
 import * as Effect from "effect/Effect"
-import { DurableServerError, MessageParked, ReplyUndecodable } from "../DurableServerError.ts"
+import * as Exit from "effect/Exit"
+import * as Schema from "effect/Schema"
+import { DurableServerError, ReplyUndecodable } from "../DurableServerError.ts"
 import type { Address } from "../DurableStorage.ts"
 import type { Checked, Operation } from "./definition.ts"
+
+const errorCodec = Schema.toCodecJson(DurableServerError)
+const encodeError = Schema.encodeSync(errorCodec)
+const decodeError = Schema.decodeUnknownExit(errorCodec)
 
 /** What became of a message, for whoever waits for it. */
 export type Answer =
@@ -31,14 +37,9 @@ export const encode = (operation: Operation, answer: Answer): Checked<string> =>
       return error.ok ? { ok: true, value: `{"failure":${error.value}}` } : error
     }
     case "Broken":
-      return { ok: true, value: JSON.stringify({ broken: brokenFields(answer.error) }) }
+      return { ok: true, value: `{"broken":${JSON.stringify(encodeError(answer.error))}}` }
   }
 }
-
-const brokenFields = ({ reason }: DurableServerError) =>
-  reason._tag === "MessageParked"
-    ? { messageId: reason.messageId, attempts: reason.attempts, failure: reason.failure }
-    : { messageId: "", attempts: 0, failure: reason.message }
 
 /** From a text. What does not decode is an answer too: two processes with different versions of a protocol. */
 export const decode = (operation: Operation, server: Address, text: string): Answer => {
@@ -51,7 +52,7 @@ export const decode = (operation: Operation, server: Address, text: string): Ans
   const json = JSON.parse(text) as {
     readonly success?: unknown
     readonly failure?: unknown
-    readonly broken?: { readonly messageId: string; readonly attempts: number; readonly failure: string }
+    readonly broken?: unknown
   }
   if ("success" in json) {
     const value = operation.success.decodeJson(json.success)
@@ -61,12 +62,8 @@ export const decode = (operation: Operation, server: Address, text: string): Ans
     const error = operation.error.decodeJson(json.failure)
     return error.ok ? { _tag: "Failure", error: error.value } : undecodable(error.issue)
   }
-  return json.broken === undefined
-    ? undecodable("Expected a success or a failure")
-    : {
-      _tag: "Broken",
-      error: new DurableServerError({
-        reason: new MessageParked({ ...json.broken, kind: server.kind, key: server.key, rpc: operation.tag })
-      })
-    }
+  const broken = decodeError(json.broken)
+  return Exit.isSuccess(broken)
+    ? { _tag: "Broken", error: broken.value }
+    : undecodable("Expected a success or a failure")
 }

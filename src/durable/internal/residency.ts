@@ -12,7 +12,7 @@ import type * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
 import * as Schedule from "effect/Schedule"
 import { DurableServerError, NodeClosed } from "../DurableServerError.ts"
-import type { Address, NodeLost, NodeStorage, QueuedMessage } from "../DurableStorage.ts"
+import type { Address, NodeLost, NodeStorage, QueuedMessage, Reply } from "../DurableStorage.ts"
 import type { Answer } from "./answer.ts"
 import { Deadlines } from "./deadlines.ts"
 import type { Definition, Operation } from "./definition.ts"
@@ -22,11 +22,12 @@ import { type Caller, Message } from "./message.ts"
 import * as metrics from "./metrics.ts"
 import { type Attempts, type Host, Resident } from "./resident.ts"
 
-/** Messages of one server on their way into its line, in one member: all of them get there, or none. */
+/** Messages of one server on their way into its line, or replies of it, in one member: all of them get there, or none. */
 export interface Enqueueing {
   readonly resident: Resident
   readonly messages: ReadonlyArray<Message>
   readonly caller: Caller | undefined
+  readonly replies: ReadonlyArray<Reply>
 }
 
 /** A call whose reply comes from elsewhere. */
@@ -222,7 +223,14 @@ export class Residency implements Host {
         this.awaited.set(message.call, { caller: message.caller, operation: message.operation, server: resident })
       }
     }
-    const item = { resident, messages, caller }
+    this.#enqueue({ resident, messages, caller, replies: [] })
+  }
+
+  reply(resident: Resident, replies: ReadonlyArray<Reply>): void {
+    this.#enqueue({ resident, messages: [], caller: undefined, replies })
+  }
+
+  #enqueue(item: Enqueueing): void {
     this.enqueued.add(item)
     this.toCommit.add(item)
   }

@@ -15,10 +15,11 @@ import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { DurableServerError, MessageParked, StateUndecodable } from "../DurableServerError.ts"
-import type { Claimed, Member, Outgoing, Verdict } from "../DurableStorage.ts"
+import type { Claimed, Member, Outgoing, Reply, Verdict } from "../DurableStorage.ts"
 import * as Answer from "./answer.ts"
 import type { Checked } from "./definition.ts"
 import { handle, type Handled, initialise, type Registration } from "./handling.ts"
+import { Line } from "./line.ts"
 import type { Caller, Message } from "./message.ts"
 import { Draft, type State } from "./transition.ts"
 
@@ -44,6 +45,8 @@ export interface Host {
     attempts: Attempts,
     next: (again: boolean) => void
   ) => Fiber.Fiber<unknown, unknown>
+  /** Answers messages that stay in line. */
+  readonly reply: (resident: Resident, replies: ReadonlyArray<Reply>) => void
   readonly interrupt: (fiber: Fiber.Fiber<unknown, unknown>) => void
   /** Called for every failed attempt, and for typed failures that nobody hears. */
   readonly attemptFailed: (resident: Resident, message: Message, cause: Cause.Cause<unknown>, parked: boolean) => void
@@ -80,14 +83,7 @@ export class Resident {
   #state: State | undefined
   #taken = 0
   readonly #mailbox: Array<Message> = []
-  #line: Array<Message> = []
-  /** How far the line was read, and how far it is known to go. */
-  #lineRead = 0
-  #lineEnd = 0
-  /** Somebody says that there is more. */
-  #lineHinted = false
-  /** How far the line was known to go when the read that is under way was asked for; `undefined` while none is. */
-  #readingTo: number | undefined
+  readonly #line = new Line()
   /** Casts to be put in line together, as soon as it is known which line that is. */
   readonly #batches: Array<{ readonly messages: ReadonlyArray<Message>; readonly caller: Caller }> = []
   /** How many of its messages are on their way into the line: what comes later must not pass them. */
@@ -118,12 +114,12 @@ export class Resident {
   /** Nothing to do, nothing under way. */
   get isIdle(): boolean {
     return this.#mailbox.length === 0 && this.#batches.length === 0 && this.#enqueueing === 0 && !this.isWorking &&
-      (this.phase !== "held" || (this.#line.length === 0 && !this.#lineGoesOn))
+      (this.phase !== "held" || this.#line.isDone)
   }
 
   /** Something is being handled or committed. */
   get isWorking(): boolean {
-    return this.#busy || this.#draft !== undefined || this.#inFlight !== undefined || this.#readingTo !== undefined ||
+    return this.#busy || this.#draft !== undefined || this.#inFlight !== undefined || this.#line.isReading ||
       this.phase === "locating" || this.phase === "releasing"
   }
 
@@ -138,11 +134,7 @@ export class Resident {
   }
 
   get lineRead(): number {
-    return this.#lineRead
-  }
-
-  get #lineGoesOn(): boolean {
-    return this.#lineHinted || this.#lineEnd > this.#lineRead
+    return this.#line.read
   }
 
   /** A message sent in this process. */
@@ -163,8 +155,8 @@ export class Resident {
 
   /** The line may have grown. */
   lineMayHaveGrown(): void {
-    if (this.phase === "held") {
-      this.#lineHinted = true
+    if (this.phase === "held" || this.phase === "broken") {
+      this.#line.mayGoOn()
       this.pump()
     } else if (this.phase === "unknown" || this.phase === "elsewhere") {
       this.locateAgain()
@@ -183,11 +175,7 @@ export class Resident {
     this.id = claim.id
     this.version = claim.version
     this.#taken = claim.taken
-    this.#line = []
-    this.#lineRead = claim.taken
-    this.#lineEnd = claim.pushed
-    this.#lineHinted = false
-    this.#readingTo = undefined
+    this.#line.reset(claim.taken, claim.pushed)
     this.#state = undefined
     if (claim.state !== undefined) {
       const state = registration.definition.state.decode(claim.state)
@@ -224,31 +212,20 @@ export class Resident {
 
   /** What was read from its line behind `after`; `complete` where that was all there was. */
   lineWasRead(after: number, messages: ReadonlyArray<Message>, complete: boolean): void {
-    const readTo = this.#readingTo
-    this.#readingTo = undefined
-    if (this.phase !== "held" || after !== this.#lineRead || readTo === undefined) return
-    for (const message of messages) {
-      this.#line.push(message)
-      this.#lineRead = message.position
-    }
-    // What was said after the read was asked for is still to be looked at.
-    if (!complete) this.#lineHinted = true
-    else if (this.#lineEnd === readTo) this.#lineEnd = this.#lineRead
-    this.pump()
+    if (!this.#line.wasRead(after, messages, complete)) return
+    if (this.phase === "broken" && this.broken !== undefined) this.#tellBroken(this.broken)
+    if (this.phase === "held" || this.phase === "broken") this.pump()
   }
 
   notRead(): void {
-    if (this.#readingTo === undefined) return
-    this.#readingTo = undefined
-    this.#lineHinted = true
-    this.pump()
+    if (this.#line.wasNotRead()) this.pump()
   }
 
   /** Messages of this server are in line now. */
   wasEnqueued(pushed: number | undefined): void {
     this.#enqueueing--
-    if (pushed === undefined) this.#lineHinted = true
-    else if (this.phase === "held") this.#lineEnd = Math.max(this.#lineEnd, pushed)
+    if (pushed === undefined) this.#line.mayGoOn()
+    else if (this.phase === "held") this.#line.endsAt(pushed)
     this.pump()
   }
 
@@ -268,6 +245,7 @@ export class Resident {
       case "broken":
         this.#putInLine([])
         this.#putBatchesInLine()
+        if (this.phase === "broken") this.#readOn()
         return
       case "held":
         break
@@ -289,13 +267,26 @@ export class Resident {
     }
     if (going) this.#busy = false
     if (this.#draft !== undefined && !this.#draft.isEmpty) this.#host.ready(this)
-    if (
-      this.#readingTo === undefined && this.#line.length === 0 && this.#lineGoesOn && !this.#host.isClosing(this.kind)
-    ) {
-      this.#readingTo = this.#lineEnd
-      this.#lineHinted = false
-      this.#host.read(this)
+    this.#readOn()
+  }
+
+  #readOn(): void {
+    if (!this.#line.wantsReading || this.#host.isClosing(this.kind)) return
+    this.#line.beginReading()
+    this.#host.read(this)
+  }
+
+  /** Nothing of this line can be handled: whoever waits for something in it is told. It stays in line. */
+  #tellBroken(error: DurableServerError): void {
+    const answer: Answer.Answer = { _tag: "Broken", error }
+    const replies: Array<Reply> = []
+    for (let message = this.#line.shift(); message !== undefined; message = this.#line.shift()) {
+      if (message.mode === "cast") continue
+      const text = Answer.encode(message.operation, answer)
+      if (message.caller !== undefined) message.caller.settle(answer)
+      else if (text.ok) replies.push({ node: message.node, call: message.call, value: text.value })
     }
+    if (replies.length > 0) this.#host.reply(this, replies)
   }
 
   /** The message whose turn it is, taken from where it waited. */
@@ -304,7 +295,7 @@ export class Resident {
     const direct = this.#enqueueing === 0 ? this.#mailbox[0] : undefined
     if (direct !== undefined) {
       const mayGo = direct.horizon === undefined
-        ? this.#line.length === 0 && !this.#lineGoesOn && this.#readingTo === undefined
+        ? this.#line.isDone && !this.#line.isReading
         : direct.horizon <= this.taken
       if (mayGo) return this.#mailbox.shift()
     }
@@ -586,10 +577,9 @@ export class Resident {
 
   /** A message that was put back turns out to be the culprit. */
   #failedAlone(registration: Registration, message: Message, failure: string): void {
-    for (const place of [this.#mailbox, this.#line]) {
-      const index = place.indexOf(message)
-      if (index >= 0) place.splice(index, 1)
-    }
+    const index = this.#mailbox.indexOf(message)
+    if (index >= 0) this.#mailbox.splice(index, 1)
+    this.#line.remove(message)
     this.#busy = !this.#failed(registration, message, Cause.die(new Error(failure)))
   }
 
@@ -606,7 +596,9 @@ export class Resident {
         this.#lineEndsAt(verdict.pushed)
         for (const { answer, message } of draft.steps) {
           if (this.#attempts.size > 0) this.#attempts.delete(message.id)
-          if (message.caller !== undefined) settled.push({ caller: message.caller, answer })
+          if (message.caller === undefined) continue
+          // Nobody hears what a cast comes to, only that it has.
+          settled.push({ caller: message.caller, answer: message.mode === "cast" ? Answer.nothing : answer })
         }
         if (this.#careful && draft.steps.length > 0) this.#careful = false
         const resume = this.#afterFlight
@@ -649,8 +641,7 @@ export class Resident {
     this.#inFlight = undefined
     if (draft !== undefined) this.#void(draft)
     else this.#void(undefined)
-    this.#line = []
-    this.#readingTo = undefined
+    this.#line.reset(0, 0)
     this.#attempts.clear()
     this.#state = undefined
     this.broken = undefined
@@ -676,17 +667,22 @@ export class Resident {
     this.pump()
   }
 
-  /** Everyone who waits here, to be told that the node is closed. */
-  abandon(): ReadonlyArray<Message> {
-    const waiting = [
+  /** Gives everything up. These wait here, to be told that the node is closed, with what they sent. */
+  abandon(): ReadonlyArray<{ readonly caller: Caller | undefined; readonly rpc: string }> {
+    const messages = [
       ...(this.#inFlight?.steps ?? []).map((step) => step.message),
       ...(this.#draft?.steps ?? []).map((step) => step.message),
       ...(this.#running === undefined ? [] : [this.#running.message]),
       ...this.#mailbox
     ]
+    const waiting = [
+      ...messages.map(({ caller, operation }) => ({ caller, rpc: operation.tag })),
+      ...this.#batches.map(({ caller, messages }) => ({ caller, rpc: messages[0]?.operation.tag ?? "" }))
+    ]
     this.#epoch++
     if (this.#running?.fiber !== undefined) this.#host.interrupt(this.#running.fiber)
     this.#mailbox.length = 0
+    this.#batches.length = 0
     this.#draft = this.#inFlight = undefined
     this.phase = "releasing"
     return waiting
@@ -708,16 +704,16 @@ export class Resident {
     this.#epoch++
     this.#busy = false
     this.#mailbox.unshift(...messages.filter((message) => message.position === 0))
-    this.#line.unshift(...messages.filter((message) => message.position > 0))
+    this.#line.putBack(messages.filter((message) => message.position > 0))
   }
 
   /** What a statement told of the line. Without that, nothing is known of it, and nobody here has a horizon by it. */
   #lineEndsAt(pushed: number | undefined): void {
     if (pushed === undefined) {
-      this.#lineHinted = true
+      this.#line.mayGoOn()
       return
     }
-    this.#lineEnd = Math.max(this.#lineEnd, pushed)
+    this.#line.endsAt(pushed)
     this.#assignHorizons(pushed, this.#sentAt)
   }
 

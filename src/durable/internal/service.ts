@@ -85,7 +85,7 @@ export const run = (node: Residency, settings: Settings): Effect.Effect<never> =
       }
       : undefined
     node.enqueued.delete(item)
-    item.resident.wasEnqueued(verdict._tag === "Done" ? verdict.pushed : undefined)
+    if (item.messages.length > 0) item.resident.wasEnqueued(verdict._tag === "Done" ? verdict.pushed : undefined)
     for (const message of item.messages) {
       if (message.caller !== undefined && (message.mode === "cast" || failed !== undefined)) {
         settled.push({ caller: message.caller, answer: failed ?? nothing })
@@ -109,7 +109,8 @@ export const run = (node: Residency, settings: Settings): Effect.Effect<never> =
       } else {
         members.push({
           _tag: "Enqueue",
-          outgoing: item.messages.map((message) => ({ id: item.resident.id, message: message.stored() }))
+          outgoing: item.messages.map((message) => ({ id: item.resident.id, message: message.stored() })),
+          replies: item.replies
         })
       }
       owners.push(item)
@@ -205,7 +206,7 @@ export const run = (node: Residency, settings: Settings): Effect.Effect<never> =
 
   const read = Effect.gen(function*() {
     const residents = (yield* node.toRead.take(maxServers)).filter((resident) => {
-      if (resident.phase === "held") return true
+      if (resident.phase === "held" || resident.phase === "broken") return true
       resident.notRead()
       return false
     })
@@ -347,10 +348,8 @@ export const close = Effect.fnUntraced(function*(node: Residency, drainMillis: n
   const given = residents().filter((resident) => resident.phase === "held" || resident.phase === "broken")
   const left: Array<Settlement> = []
   for (const resident of residents()) {
-    for (const message of resident.abandon()) {
-      if (message.caller !== undefined) {
-        left.push({ caller: message.caller, answer: node.closedAnswer(resident, message.operation.tag) })
-      }
+    for (const { caller, rpc } of resident.abandon()) {
+      if (caller !== undefined) left.push({ caller, answer: node.closedAnswer(resident, rpc) })
     }
     node.forget(resident)
   }

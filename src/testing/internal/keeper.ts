@@ -12,7 +12,7 @@
  * It speaks by messages: `Request` one way, `Report` the other. It imports nothing but Node.
  */
 import { type ChildProcess, spawn } from "node:child_process"
-import { chmodSync, mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs"
+import { chmodSync, existsSync, mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import process from "node:process"
@@ -64,6 +64,8 @@ const patience: ReadonlyArray<readonly [signal: NodeJS.Signals, milliseconds: nu
 const outputGrace = 5000
 
 let child: ChildProcess | undefined
+/** Whether the command's work is thrown away when it is ended, so that there is no need to be gentle. */
+let discardable = false
 let folder: string | undefined
 let ending = false
 
@@ -93,11 +95,14 @@ const run = (command: Command): void => {
 
   const started = spawn(command.file, command.args, {
     cwd: "/",
+    // A group of its own, so that a signal reaches those that the command has started as well.
+    detached: true,
     env: command.env,
     stdio: ["ignore", "pipe", "pipe"],
     ...command.account
   })
   child = started
+  discardable = command.output !== undefined
   started.stdout.setEncoding("utf8").on("data", read)
   started.stderr.setEncoding("utf8").on("data", read)
 
@@ -138,11 +143,13 @@ const run = (command: Command): void => {
 }
 
 const remove = (path: string): void => {
-  try {
-    // What the command started may write for a moment longer than the command lives.
-    rmSync(path, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 })
-  } catch {
-    // There is nobody to tell, and the rest is still to be done.
+  // What is written or removed by others meanwhile makes rmSync stop half-way, at times without a word.
+  for (let attempt = 0; attempt < 100 && existsSync(path); attempt++) {
+    try {
+      rmSync(path, { recursive: true, force: true })
+    } catch {
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50)
+    }
   }
 }
 
@@ -151,15 +158,24 @@ const finish = (): void => {
   process.exit(0)
 }
 
+const signalAll = (signal: NodeJS.Signals): void => {
+  if (child?.pid === undefined) return
+  try {
+    process.kill(-child.pid, signal)
+  } catch {
+    // They are gone already.
+  }
+}
+
 const end = (): void => {
   if (ending) return
   ending = true
   if (child === undefined) return finish()
-  for (const [signal, after] of patience) {
+  for (const [signal, after] of discardable ? [["SIGKILL", 0] as const] : patience) {
     setTimeout(() => {
-      child?.kill(signal)
+      signalAll(signal)
       // A process that was stopped hears nothing until it is continued.
-      child?.kill("SIGCONT")
+      signalAll("SIGCONT")
     }, after)
   }
 }
@@ -169,7 +185,7 @@ process.once("disconnect", end)
 process.on("message", (request: Request) => {
   if (ending) return
   if (request._tag === "Run") run(request.command)
-  else child?.kill(request.signal)
+  else signalAll(request.signal)
 })
 
 try {

@@ -89,7 +89,7 @@ export const open: Effect.Effect<Tether, string, Scope.Scope> = Effect.acquireRe
       if (orphan?.pid !== undefined) {
         // Only a keeper that was killed leaves a child. Let it not outlive the keeper unseen.
         try {
-          process.kill(orphan.pid, "SIGQUIT")
+          process.kill(-orphan.pid, "SIGQUIT")
         } catch {
           // It is gone as well.
         }

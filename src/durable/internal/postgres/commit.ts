@@ -103,8 +103,8 @@ const groupParams = (parts: ReadonlyArray<Part>): ReadonlyArray<unknown> => {
   const each = <A>(of: (part: Transition) => ReadonlyArray<A>): ReadonlyArray<readonly [number, A]> =>
     steps.flatMap((step, index) => step === undefined ? [] : of(step).map((item) => [index + 1, item] as const))
   const outcomes = each((step) => step.outcomes)
-  const replies = each((step) => step.replies)
   const parked = each((step) => step.parked)
+  const replies = parts.flatMap((part, index) => part.replies.map((item) => [index + 1, item] as const))
   const outgoing = parts.flatMap((part, index) => part.outgoing.map((item) => [index + 1, item] as const))
   return [
     int8(steps.map((step) => step?.id)),
