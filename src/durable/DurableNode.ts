@@ -14,6 +14,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import type { ConnectionFailed } from "../datastore/ConnectionFailed.ts"
 import { perClient } from "../datastore/internal/perClient.ts"
@@ -21,7 +22,7 @@ import type { SchemaNotInstalled } from "../datastore/Migrations.ts"
 import { DurableStorage } from "./DurableStorage.ts"
 import { enter } from "./internal/nodes.ts"
 import { Residency } from "./internal/residency.ts"
-import { close, run } from "./internal/service.ts"
+import { close, serve } from "./internal/service.ts"
 import * as MemoryStorage from "./MemoryStorage.ts"
 import * as PostgresStorage from "./PostgresStorage.ts"
 
@@ -102,10 +103,11 @@ export const layer: Layer.Layer<DurableNode, never, DurableStorage> = Layer.effe
     const nodeStorage = yield* storage.join({
       outcomeRetention: Duration.fromInputUnsafe(options.outcomeRetention)
     })
-    const fork = Effect.runForkWith(yield* Effect.context<never>())
-    const node = new Residency(nodeStorage, clock, fork)
+    const scope = yield* Effect.scope
+    const run = Effect.runForkWith(yield* Effect.context<never>())
+    const node = new Residency(nodeStorage, clock, (effect) => Fiber.runIn(run(effect), scope))
     const drainMillis = millis(options.drainTimeout)
-    yield* Effect.forkScoped(run(node, {
+    yield* Effect.forkScoped(serve(node, {
       pollMillis: millis(options.pollInterval),
       drainMillis,
       maxGroup: options.maxGroup,

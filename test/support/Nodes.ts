@@ -1,14 +1,16 @@
 /**
  * Nodes for tests, several to a process: each has a client, a membership and a storage of its own, and sees of the others
- * what it would see of other processes.
+ * what it would see of other processes. On Postgres, or several on one store in memory.
+ *
+ * They log nothing, unless `HOLDFAST_TEST_LOG` is set: most of these tests make things fail on purpose.
  */
 import { PgClient } from "@effect/sql-pg"
-import { type Context, Duration, Effect, Exit, Layer, type Redacted, Scope } from "effect"
-import { DurableNode, type DurableStorage } from "holdfast/durable"
+import { Context, Duration, Effect, Exit, Layer, type Redacted, References, Scope } from "effect"
+import { DurableNode, DurableStorage, MemoryStorage } from "holdfast/durable"
 import { Member } from "holdfast/member"
+import * as TestPostgres from "./TestPostgres.ts"
 
 export interface NodeOptions {
-  readonly url: Redacted.Redacted
   /** The handlers that it runs; none for a producer. */
   readonly servers?: Layer.Layer<never, never, DurableNode.DurableNode>
   readonly member?: Partial<Member.Options>
@@ -28,8 +30,8 @@ export interface TestNode {
   readonly close: Effect.Effect<void>
 }
 
-/** The layer of a node of its own. */
-export const layer = (options: NodeOptions) =>
+/** The layer of a node of its own on Postgres. */
+export const layer = (options: NodeOptions & { readonly url: Redacted.Redacted }) =>
   (options.servers ?? Layer.empty).pipe(
     Layer.provideMerge(DurableNode.layerPostgres),
     Layer.provide(Layer.mergeAll(
@@ -44,10 +46,15 @@ export const layer = (options: NodeOptions) =>
     ))
   )
 
-/** Starts a node, for as long as the scope lasts or until it is closed. */
-export const start = Effect.fnUntraced(function*(options: NodeOptions) {
+const startLayer = Effect.fnUntraced(function*<E>(
+  nodeLayer: Layer.Layer<DurableNode.DurableNode | DurableStorage.DurableStorage, E>
+) {
   const scope = yield* Scope.fork(yield* Effect.scope)
-  const context = yield* Layer.buildWithScope(Layer.fresh(layer(options)), scope)
+  const quiet = Layer.succeed(
+    References.MinimumLogLevel,
+    process.env["HOLDFAST_TEST_LOG"] === undefined ? "None" : "All"
+  )
+  const context = yield* Layer.buildWithScope(Layer.fresh(Layer.provide(nodeLayer, quiet)), scope)
   const run: TestNode["run"] = (effect) => Effect.provide(effect, context)
   const node = yield* run(DurableNode.DurableNode)
   return {
@@ -58,6 +65,43 @@ export const start = Effect.fnUntraced(function*(options: NodeOptions) {
     close: Scope.close(scope, Exit.void)
   } satisfies TestNode
 })
+
+/** Starts a node on Postgres, for as long as the scope lasts or until it is closed. */
+export const start = (options: NodeOptions & { readonly url: Redacted.Redacted }) => startLayer(layer(options))
+
+/** A store, and nodes on it. */
+export class Store extends Context.Service<Store, {
+  readonly start: (options?: NodeOptions) => Effect.Effect<TestNode, never, Scope.Scope>
+}>()("holdfast/test/Store") {}
+
+/** A store in memory, new with each test file. Works under `TestClock`. */
+export const layerMemory: Layer.Layer<Store> = Layer.effect(
+  Store,
+  Effect.map(DurableStorage.DurableStorage, (storage) => ({
+    start: (options: NodeOptions = {}) =>
+      startLayer(
+        (options.servers ?? Layer.empty).pipe(
+          Layer.provideMerge(DurableNode.layer),
+          Layer.provideMerge(Layer.succeed(DurableStorage.DurableStorage, storage)),
+          Layer.provide(Layer.succeed(DurableNode.DurableNodeOptions, { ...DurableNode.defaults, ...options.node }))
+        )
+      )
+  }))
+).pipe(Layer.provide(MemoryStorage.layer), Layer.fresh)
+
+/** A store in a database of its own. */
+export const layerPostgres = Layer.effect(
+  Store,
+  Effect.map(TestPostgres.TestDatabase, ({ url }) => ({
+    start: (options: NodeOptions = {}) => Effect.orDie(start({ ...options, url }))
+  }))
+).pipe(Layer.provideMerge(TestPostgres.layer))
+
+/** What is promised of every store is tested on both. */
+export const stores: ReadonlyArray<readonly [name: string, layer: Layer.Layer<Store>]> = [
+  ["MemoryStorage", layerMemory],
+  ["PostgresStorage", layerPostgres]
+]
 
 /** Fails the test where something takes longer than it may. */
 export const within = <A, E, R>(duration: Duration.Input, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>

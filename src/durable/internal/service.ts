@@ -43,8 +43,8 @@ interface Settlement {
   readonly answer: Answer
 }
 
-/** Runs the node until interrupted. */
-export const run = (node: Residency, settings: Settings): Effect.Effect<never> => {
+/** Serves the node until interrupted. */
+export const serve = (node: Residency, settings: Settings): Effect.Effect<never> => {
   /** Held while a group is under way: what it became must be known before anything here is declared void. */
   const committing = Semaphore.makeUnsafe(1)
 
