@@ -339,7 +339,7 @@ export class InvalidOptions extends Schema.TaggedError<InvalidOptions>("holdfast
   }
 ) {
   override get message() {
-    return `invalid datastore options: ${this.issues.map((_) => `${_.field} ${_.problem}`).join("; ")}`
+    return `invalid options: ${this.issues.map((_) => `${_.field} ${_.problem}`).join("; ")}`
   }
 }
 

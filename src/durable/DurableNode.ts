@@ -19,10 +19,11 @@ import * as Layer from "effect/Layer"
 import type { ConnectionFailed } from "../datastore/ConnectionFailed.ts"
 import { perClient } from "../datastore/internal/perClient.ts"
 import type { SchemaNotInstalled } from "../datastore/Migrations.ts"
+import { countOf, millisOf } from "../member/internal/options.ts"
 import { DurableStorage } from "./DurableStorage.ts"
 import { enter } from "./internal/nodes.ts"
 import { Residency } from "./internal/residency.ts"
-import { close, serve } from "./internal/service.ts"
+import { close, serve, type Settings } from "./internal/service.ts"
 import * as MemoryStorage from "./MemoryStorage.ts"
 import * as PostgresStorage from "./PostgresStorage.ts"
 
@@ -86,8 +87,6 @@ export class DurableNode extends Context.Service<DurableNode, {
   readonly residents: Effect.Effect<number>
 }>()("holdfast/durable/DurableNode") {}
 
-const millis = (input: Duration.Input): number => Duration.toMillis(Duration.fromInputUnsafe(input))
-
 /**
  * A node on whichever storage there is.
  *
@@ -98,24 +97,26 @@ export const layer: Layer.Layer<DurableNode, never, DurableStorage> = Layer.effe
   DurableNode,
   Effect.gen(function*() {
     const options = yield* DurableNodeOptions
+    const drainMillis = millisOf("drainTimeout", options.drainTimeout)
+    const callMillis = millisOf("callTimeout", options.callTimeout, { endless: true })
+    const retentionMillis = millisOf("outcomeRetention", options.outcomeRetention)
+    const settings: Settings = {
+      pollMillis: millisOf("pollInterval", options.pollInterval),
+      maxGroup: countOf("maxGroup", options.maxGroup),
+      clientIdleMillis: millisOf("clientIdleTime", options.clientIdleTime)
+    }
     const storage = yield* DurableStorage
     const clock = yield* Clock.Clock
     const nodeStorage = yield* storage.join({
-      outcomeRetention: Duration.fromInputUnsafe(options.outcomeRetention)
+      outcomeRetention: Duration.millis(retentionMillis)
     })
     const scope = yield* Effect.scope
     const run = Effect.runForkWith(yield* Effect.context<never>())
     const node = new Residency(nodeStorage, clock, (effect) => Fiber.runIn(run(effect), scope))
-    const drainMillis = millis(options.drainTimeout)
-    yield* Effect.forkScoped(serve(node, {
-      pollMillis: millis(options.pollInterval),
-      drainMillis,
-      maxGroup: options.maxGroup,
-      clientIdleMillis: millis(options.clientIdleTime)
-    }))
+    yield* Effect.forkScoped(serve(node, settings))
     // Closed first, while the fibers that commit still run.
     yield* Effect.addFinalizer(() => close(node, drainMillis))
-    return enter({ residency: node, drainMillis, callMillis: millis(options.callTimeout) }, {
+    return enter({ residency: node, drainMillis, callMillis }, {
       id: Effect.sync(() => nodeStorage.node()),
       residents: Effect.sync(() => node.size)
     })

@@ -16,6 +16,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
@@ -30,6 +31,7 @@ import type { SchemaNotInstalled, Source } from "../datastore/Migrations.ts"
 import { type EngineConnection, make as makeConnection, untilAnswered } from "./internal/engineConnection.ts"
 import { type Lane, make as makeLane } from "./internal/lane.ts"
 import { type Hint, listen, sendAll } from "./internal/notifications.ts"
+import { millisOf } from "./internal/options.ts"
 import { sql } from "./internal/sql.gen.ts"
 
 /**
@@ -108,8 +110,6 @@ export interface Engine {
   readonly onHint: (heard: (hint: string) => void) => Effect.Effect<void, never, Scope.Scope>
 }
 
-const millis = (input: Duration.Input): number => Duration.toMillis(Duration.fromInputUnsafe(input))
-
 const join = (connection: EngineConnection, name: string, leaseMillis: number) =>
   Effect.map(
     connection.use((session) =>
@@ -124,8 +124,8 @@ const join = (connection: EngineConnection, name: string, leaseMillis: number) =
 const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
   const options = yield* MemberOptions
   const clock = yield* Clock.Clock
-  const leaseMillis = millis(options.lease)
-  const statementMillis = millis(options.statementTimeout)
+  const leaseMillis = millisOf("lease", options.lease, { atLeast: 100 })
+  const statementMillis = millisOf("statementTimeout", options.statementTimeout, { atLeast: 100 })
   const session = (name: string, durable: boolean) =>
     makeConnection(client.config, { name, durable, statementMillis, lockMillis: Math.min(statementMillis, 10_000) })
 
@@ -191,12 +191,12 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
     }
   })
   yield* Effect.forkScoped(
-    Effect.isSuccess(beat).pipe(
+    Effect.exit(beat).pipe(
       // One that failed is made up for soon: the database may just be coming back.
-      Effect.flatMap((done) =>
+      Effect.flatMap((exit) =>
         Effect.flatMap(
           Random.nextBetween(0.9, 1.1),
-          (jitter) => Effect.sleep(Duration.millis(leaseMillis * jitter / (done ? 3 : 20)))
+          (jitter) => Effect.sleep(Duration.millis(leaseMillis * jitter / (Exit.isSuccess(exit) ? 3 : 20)))
         )
       ),
       Effect.forever

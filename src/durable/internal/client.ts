@@ -3,9 +3,10 @@
  * a ref itself is one small object.
  */
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
+import { millisOf } from "../../member/internal/options.ts"
 import { CurrentTransition } from "../CurrentTransition.ts"
 import { DurableNode } from "../DurableNode.ts"
 import { CallTimeout, DurableServerError, InvalidMessage } from "../DurableServerError.ts"
@@ -212,7 +213,7 @@ class Ref {
 
 const timeoutOf = (inside: Inside, options: unknown): number => {
   const timeout = (options as { readonly timeout?: Duration.Input } | undefined)?.timeout
-  return timeout === undefined ? inside.callMillis : Duration.toMillis(Duration.fromInputUnsafe(timeout))
+  return timeout === undefined ? inside.callMillis : millisOf("timeout", timeout, { endless: true })
 }
 
 /** Compiles the refs of a definition, once. */

@@ -1,10 +1,11 @@
 /**
  * Giving a kind of server its handlers in this process, for as long as a layer lives.
  */
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
+import { countOf, millisOf } from "../../member/internal/options.ts"
 import { DurableNode } from "../DurableNode.ts"
 import type { Definition } from "./definition.ts"
 import type { Registration } from "./handling.ts"
@@ -37,8 +38,8 @@ export const register = (
       init: behaviour.init,
       handlers: behaviour.handlers,
       context: yield* Effect.context<never>(),
-      maxIdleMillis: Duration.toMillis(Duration.fromInputUnsafe(options.maxIdleTime ?? "1 minute")),
-      maxBatch: Math.max(1, options.maxBatch ?? 256),
+      maxIdleMillis: millisOf("maxIdleTime", options.maxIdleTime ?? "1 minute", { endless: true }),
+      maxBatch: countOf("maxBatch", options.maxBatch ?? 256),
       defectRetryPolicy: options.defectRetryPolicy ?? defaultPolicy
     }
     yield* Effect.acquireRelease(

@@ -10,6 +10,7 @@
  *
  * Whoever of them learns that the node was lost declares everything here void, and has the node come back.
  */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import * as Schedule from "effect/Schedule"
@@ -26,7 +27,6 @@ import { Resident } from "./resident.ts"
 /** How a node goes about it. All durations are in milliseconds. */
 export interface Settings {
   readonly pollMillis: number
-  readonly drainMillis: number
   /** How many members go into one group at most. */
   readonly maxGroup: number
   /** When servers of kinds without handlers here leave memory. */
@@ -64,9 +64,24 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
         )
     }))
 
-  /** Repeats for ever; a lost node comes back in between, and the round starts over with whatever is there then. */
+  /**
+   * Repeats for ever; a lost node comes back in between, and the round starts over with whatever is there then. What the
+   * storage says that it should never say (a missing table, a right that was taken away) must not leave the node silent.
+   */
   const forever = (round: Effect.Effect<void, NodeLost>): Effect.Effect<never> =>
-    Effect.forever(Effect.catchTag(round, "NodeLost", (lost) => comeBack(lost.node)))
+    round.pipe(
+      Effect.catchTag("NodeLost", (lost) => comeBack(lost.node)),
+      Effect.catchDefect((defect) =>
+        Effect.logError("a part of this node failed, and is tried again", Cause.die(defect)).pipe(
+          Effect.annotateLogs({ node: node.storage.node() }),
+          Effect.andThen(Effect.sleep(settings.pollMillis)),
+          Effect.andThen(Effect.sync(() => {
+            for (const resident of node.all()) resident.pump()
+          }))
+        )
+      ),
+      Effect.forever
+    )
 
   // ---------------------------------------------------------------------------------------------- committing
 
@@ -193,7 +208,7 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
       }
     })
     yield* attempt.pipe(
-      Effect.tapError(() =>
+      Effect.tapCause(() =>
         Effect.sync(() => {
           for (const resident of residents) resident.notLocated()
         })
@@ -212,7 +227,7 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
     })
     const lines = residents.map((resident) => ({ id: resident.id, after: resident.lineRead, limit: maxRead }))
     const read = lines.length === 0 ? [] : yield* node.storage.read(lines).pipe(
-      Effect.tapError(() =>
+      Effect.tapCause(() =>
         Effect.sync(() => {
           for (const resident of residents) resident.notRead()
         })
@@ -224,6 +239,7 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
       const line = lines[index]
       if (registration === undefined || rows === undefined || line === undefined) return resident.notRead()
       const messages = rows.map((row) => node.fromLine(registration.definition, row))
+      if (rows.length > 0) resident.lastUsed = node.clock.currentTimeMillisUnsafe()
       resident.lineWasRead(line.after, messages, rows.length < maxRead)
     })
     node.checkQuiet()
