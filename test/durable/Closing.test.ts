@@ -4,7 +4,7 @@
  */
 import { PgClient } from "@effect/sql-pg"
 import { assert, layer } from "@effect/vitest"
-import { Duration, Effect, Fiber, Option, Result } from "effect"
+import { Duration, Effect, Exit, Fiber, Layer, Option, Result, Scope } from "effect"
 import { DurableServerError } from "holdfast/durable"
 import * as CuttableProxy from "../support/CuttableProxy.ts"
 import * as Nodes from "../support/Nodes.ts"
@@ -68,28 +68,115 @@ layer(TestPostgres.layer, { excludeTestServices: true })("Closing", (it) => {
         "a call of a server not known yet": counter("new").call.Add({ by: 1 }),
         "a call of a server held elsewhere": Effect.asVoid(journal("elsewhere").call.Read()),
         "a cast to a server held elsewhere": journal("elsewhere").cast.Write({ entry: "second" }),
-        "several casts": counter("here").castAll((cast) => [cast.Add({ by: 1 }), cast.Add({ by: 1 })])
+        "several casts": counter("here").castAll((cast) => [cast.Add({ by: 1 }), cast.Add({ by: 1 })]),
+        "several casts to a server not known yet": counter("new too").castAll((cast) => [cast.Add({ by: 1 })])
       }
       const fibers = yield* Effect.forEach(
         Object.entries(waiting),
         ([name, effect]) => Effect.map(Effect.forkChild(Effect.result(effect)), (fiber) => ({ name, fiber }))
       )
       yield* Effect.sleep("100 millis")
-      const [took] = yield* Effect.timed(Nodes.within("10 seconds", node.close))
-      const attempts = yield* proxy.attempts
-      yield* Effect.sleep("1500 millis")
-      console.log(took, attempts, yield* proxy.attempts)
+      yield* Nodes.within("4 seconds", node.close)
       for (const { fiber, name } of fibers) {
         const result = yield* Effect.timeoutOption(Fiber.join(fiber), "1 second")
         assert.strictEqual(Option.isNone(result) ? "never told" : reasonOf(result.value), "NodeClosed", name)
       }
     }))
 
-  it.effect("handlers can be taken out of a node that goes on: their servers go on elsewhere", () =>
+  it.effect("nothing goes on behind a node that was closed", () =>
     Effect.gen(function*() {
+      const database = yield* TestPostgres.TestDatabase
       const sql = yield* PgClient.PgClient
+      const proxy = yield* CuttableProxy.make(database)
+      const node = yield* Nodes.start({
+        url: proxy.through(database.url),
+        servers: CounterLive,
+        member: { lease: "300 millis" },
+        node: { drainTimeout: "100 millis" }
+      })
+      const counter = yield* node.run(Counter.client())
+      yield* counter("behind").call.Add({ by: 1 })
+      yield* proxy.welcome("cut")
+      yield* proxy.cut()
+      const caller = yield* Effect.forkChild(Effect.exit(counter("behind").call.Add({ by: 1 })))
+      yield* Effect.sleep("50 millis")
+      yield* node.close
+      yield* Fiber.join(caller)
+      yield* proxy.welcome("accept")
+      const attempts = yield* proxy.attempts
+      yield* Effect.sleep("1200 millis")
+      assert.strictEqual(yield* proxy.attempts, attempts)
+      const [row] = yield* sql<{ readonly state: string }>`SELECT state FROM holdfast.server WHERE key = 'behind'`
+      assert.strictEqual(row?.state, "{\"count\":1}")
+    }))
+
+  it.effect("a call made after the end is refused at once", () =>
+    Effect.gen(function*() {
       const { url } = yield* TestPostgres.TestDatabase
-      void sql
-      void url
+      const node = yield* Nodes.start({ url, servers: CounterLive })
+      const counter = yield* node.run(Counter.client())
+      yield* node.close
+      for (const send of [counter("over").call.Add({ by: 1 }), counter("over").cast.Add({ by: 1 })]) {
+        assert.strictEqual(reasonOf(yield* Effect.result(Nodes.within("1 second", send))), "NodeClosed")
+      }
+    }))
+
+  it.effect("a node leaves no session behind", () =>
+    Effect.gen(function*() {
+      const { url } = yield* TestPostgres.TestDatabase
+      const sql = yield* PgClient.PgClient
+      const node = yield* Nodes.start({ url, servers: CounterLive })
+      const counter = yield* node.run(Counter.client())
+      yield* counter("session").call.Add({ by: 1 })
+      const sessions = sql<{ readonly name: string }>`
+        SELECT application_name AS name FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name LIKE 'holdfast %'`
+      assert.isAbove((yield* sessions).length, 3)
+      yield* node.close
+      const left = yield* Effect.repeat(Effect.delay(sessions, "5 millis"), {
+        until: (rows) => rows.length === 0,
+        times: 200
+      })
+      assert.deepStrictEqual(left, [])
     }))
 })
+
+for (const [name, StoreLive] of Nodes.stores) {
+  layer(StoreLive, { excludeTestServices: true })(`Closing, handlers alone: ${name}`, (it) => {
+    it.effect("handlers can be taken out of a node that goes on: its callers go on elsewhere, also under load", () =>
+      Effect.gen(function*() {
+        const store = yield* Nodes.Store
+        const node = yield* store.start()
+        const handlers = yield* Scope.fork(yield* Effect.scope)
+        yield* node.run(Layer.buildWithScope(CounterLive, handlers))
+        const counter = yield* node.run(Counter.client())
+        let acknowledged = 0
+        let stopping = false
+        const calling = yield* Effect.forkChild(Effect.all(
+          Array.from({ length: 8 }, (_, n) =>
+            Effect.gen(function*() {
+              while (!stopping) {
+                yield* n % 2 === 0
+                  ? counter("taken out").call.Add({ by: 1 })
+                  : counter("taken out").cast.Add({ by: 1 })
+                acknowledged++
+                yield* Effect.yieldNow
+              }
+            })),
+          { concurrency: "unbounded" }
+        ))
+        yield* Effect.sleep("50 millis")
+        const other = yield* store.start({ servers: CounterLive })
+        yield* Nodes.within("3 seconds", Scope.close(handlers, Exit.void))
+        const before = acknowledged
+        yield* Effect.sleep("5 millis").pipe(Effect.repeat({ while: () => acknowledged < before + 20 }))
+        stopping = true
+        yield* Nodes.within("5 seconds", Fiber.join(calling))
+        assert.strictEqual(yield* (yield* other.run(Counter.client()))("taken out").call.Get(), acknowledged)
+        // And they may come back.
+        yield* other.close
+        yield* node.run(Layer.buildWithScope(Layer.fresh(CounterLive), yield* Effect.scope))
+        assert.strictEqual(yield* counter("taken out").call.Get(), acknowledged)
+      }))
+  })
+}

@@ -79,7 +79,11 @@ const transition = (
   ...more
 })
 
-const enqueue = (outgoing: ReadonlyArray<Outgoing>): DurableStorage.Enqueue => ({ _tag: "Enqueue", outgoing })
+const enqueue = (outgoing: ReadonlyArray<Outgoing>): DurableStorage.Enqueue => ({
+  _tag: "Enqueue",
+  outgoing,
+  replies: []
+})
 
 const lineOf = (node: Node, id: number) => Effect.map(node.read([{ id, after: 0, limit: 100 }]), ([line]) => line ?? [])
 
@@ -140,6 +144,35 @@ for (const [name, StoreLive] of [["MemoryStorage", MemoryStore], ["PostgresStora
           )
         }))
     }
+
+    it.effect("among steps that only change states, each is decided alone", () =>
+      Effect.gen(function*() {
+        const { first, second } = yield* Store
+        const [fine, stale, moved, guarded] = yield* Effect.all(Array.from({ length: 4 }, () => claimNew(first)))
+        if (!fine || !stale || !moved || !guarded) return
+        yield* second.commit([enqueue([{ id: moved.id, message: message(second) }])])
+        const verdicts = yield* first.commit([
+          transition(guarded, { guard: 0 }),
+          transition(moved, { guard: 0 }),
+          transition({ ...stale, version: stale.version - 1 }),
+          transition(fine)
+        ])
+        assert.deepStrictEqual(verdicts, [
+          { _tag: "Done", pushed: 0 },
+          { _tag: "LineMoved", pushed: 1 },
+          { _tag: "Superseded" },
+          { _tag: "Done", pushed: 0 }
+        ])
+        for (const server of [stale, moved]) {
+          assert.deepInclude(yield* stored(first, server), { state: undefined, version: server.version })
+        }
+        for (const server of [fine, guarded]) {
+          assert.deepInclude(yield* stored(first, server), {
+            state: `{"by":${server.version}}`,
+            version: server.version + 1
+          })
+        }
+      }))
 
     it.effect("the other members of a group are done, whatever becomes of one", () =>
       Effect.gen(function*() {
@@ -384,6 +417,59 @@ for (const [name, StoreLive] of [["MemoryStorage", MemoryStore], ["PostgresStora
       }))
   })
 }
+
+layer(PostgresStore, { excludeTestServices: true })("CommitFence: PostgresStorage, alone", (it) => {
+  it.effect("a value that the server does not take fails its member alone, whatever the size of the group", () =>
+    Effect.gen(function*() {
+      const { first, second } = yield* Store
+      for (const size of [1, 2, 7]) {
+        for (const shape of [{}, { outcomes: [{ primaryKey: "k", reply: "{}" }] }]) {
+          const servers = yield* Effect.all(Array.from({ length: size }, () => claimNew(first)))
+          const bad = size >> 1
+          const verdicts = yield* first.commit(
+            servers.map((server, index) => transition(server, { ...shape, state: index === bad ? "\0" : "{}" }))
+          )
+          assert.deepStrictEqual(tags(verdicts), servers.map((_, index) => index === bad ? "Failed" : "Done"))
+          for (const [index, server] of servers.entries()) {
+            assert.strictEqual((yield* stored(first, server)).state, index === bad ? undefined : "{}")
+          }
+        }
+      }
+      // Messages, too, and what they were sent with stays in order.
+      const target = yield* claimNew(first)
+      const sent = [message(second), { ...message(second), payload: "\0" }, message(second)]
+      const verdicts = yield* second.commit(sent.map((message) => enqueue([{ id: target.id, message }])))
+      assert.deepStrictEqual(tags(verdicts), ["Done", "Failed", "Done"])
+      assert.deepStrictEqual((yield* lineOf(first, target.id)).map(({ call }) => call), [sent[0]?.call, sent[2]?.call])
+    }))
+
+  it.effect("nothing of a member that was declared dead is committed, whatever it is", () =>
+    Effect.gen(function*() {
+      const { first } = yield* Store
+      const node = yield* postgresNode
+      const sql = yield* PgClient.PgClient
+      const server = yield* claimNew(node)
+      const target = yield* claimNew(first)
+      yield* sql`SELECT holdfast.bury_members(ARRAY[${BigInt(node.node())}])`
+      const groups: ReadonlyArray<ReadonlyArray<DurableStorage.Member>> = [
+        [transition(server)],
+        [transition(server, { outcomes: [{ primaryKey: "k", reply: "{}" }] })],
+        [transition(server), transition(server)],
+        [enqueue([{ id: target.id, message: message(node) }])]
+      ]
+      for (const group of groups) {
+        const error = yield* Effect.flip(node.commit(group))
+        assert.strictEqual(error._tag, "NodeLost")
+        assert.strictEqual(error.node, node.node())
+      }
+      assert.deepStrictEqual(yield* lineOf(first, target.id), [])
+      // Nobody else has to wait for it.
+      const [claim] = yield* first.claim([server.address])
+      assert.deepInclude(claim, { _tag: "Claimed", version: server.version + 1 })
+      // And it cannot take what it had.
+      assert.strictEqual((yield* node.claim([server.address]))[0]?._tag, "HeldElsewhere")
+    }))
+})
 
 const parkedOf = (ids: ReadonlyArray<number>) =>
   Effect.flatMap(Effect.serviceOption(PgClient.PgClient), (client) =>

@@ -52,18 +52,50 @@ layer(TestPostgres.layer, { excludeTestServices: true })("LostAnswers", (it) => 
 
   it.effect("a commit that reaches the server after it was given up does nothing any more", () =>
     Effect.gen(function*() {
-      const { proxy, url } = yield* setUp
-      const node = yield* Nodes.start({ url, servers: CounterLive })
+      const { direct, proxy, url } = yield* setUp
+      yield* Nodes.start({ url: direct, servers: CounterLive })
+      const node = yield* Nodes.start({ url, servers: JournalLive })
+      const journal = yield* node.run(Journal.client())
       const counter = yield* node.run(Counter.client())
-      yield* counter("late").call.Add({ by: 1 })
-      const caught = yield* proxy.catchRequest(steps)
-      const caller = yield* Effect.forkChild(counter("late").call.AddAndGet({ by: 1 }))
-      yield* caught.arrived
-      yield* caught.cutNode
-      assert.strictEqual(yield* Fiber.join(caller), 2)
-      yield* caught.release
+      yield* journal("late").call.Write({ entry: "first" })
+      yield* journal("late too").call.Write({ entry: "first" })
+      yield* counter("late").cast.Add({ by: 1 })
+      const ways = [
+        { sql: steps, send: journal("late").call.Write({ entry: "second" }) },
+        {
+          sql: steps,
+          send: Effect.all([
+            journal("late").call.Write({ entry: "third" }),
+            journal("late too").call.Write({ entry: "second" })
+          ], { concurrency: "unbounded" })
+        },
+        { sql: group, send: counter("late").cast.Add({ by: 1 }) }
+      ]
+      // It comes when it is decided that it shall not be, before it is sent again and after.
+      for (const when of ["before", "after"]) {
+        for (const { send, sql } of ways) {
+          const first = yield* proxy.catchRequest(sql)
+          const again = yield* proxy.catchRequest(sql)
+          const sender = yield* Effect.forkChild(send as Effect.Effect<unknown, unknown>)
+          yield* first.arrived
+          yield* first.cutNode
+          yield* again.arrived
+          if (when === "before") {
+            yield* first.release
+            yield* Effect.sleep("100 millis")
+          }
+          yield* again.release
+          yield* Fiber.join(sender)
+          yield* first.release
+        }
+      }
       yield* Effect.sleep("100 millis")
-      assert.strictEqual(yield* counter("late").call.Get(), 2)
+      assert.strictEqual(yield* counter("late").call.Get(), 3)
+      assert.deepStrictEqual(
+        yield* journal("late").call.Read(),
+        ["first", "second", "third", "second", "third"]
+      )
+      assert.deepStrictEqual(yield* journal("late too").call.Read(), ["first", "second", "second"])
     }))
 
   it.effect("what was lost on the way is sent again, though the answer that tells so is lost as well", () =>
@@ -202,5 +234,43 @@ layer(TestPostgres.layer, { excludeTestServices: true })("LostAnswers", (it) => 
       yield* proxy.welcome("accept")
       assert.strictEqual(yield* Fiber.join(caller), 1)
       assert.strictEqual(yield* counter("room").call.AddAndGet({ by: 1 }), 2)
+    }))
+
+  it.effect("sessions and statements that an administrator ends lose nothing and do nothing twice", () =>
+    Effect.gen(function*() {
+      const { direct } = yield* setUp
+      const sql = yield* PgClient.PgClient
+      const holder = yield* Nodes.start({ url: direct, servers: CounterLive })
+      const producer = yield* Nodes.start({ url: direct })
+      const acknowledged = new Map<string, number>()
+      let ends = false
+      const callers = yield* Effect.forEach(
+        Array.from({ length: 12 }),
+        (_, n) =>
+          Effect.flatMap((n % 2 === 0 ? holder : producer).run(Counter.client()), (counter) =>
+            Effect.gen(function*() {
+              for (let k = n; !ends; k++) {
+                const key = `ended ${k % 3}`
+                yield* k % 4 === 0
+                  ? counter(key).cast.Add({ by: 1 })
+                  : counter(key).call.Add({ by: 1 }, { timeout: "30 seconds" })
+                acknowledged.set(key, (acknowledged.get(key) ?? 0) + 1)
+              }
+            })).pipe(Effect.forkChild)
+      )
+      let ended = 0
+      for (let n = 0; n < 60; n++) {
+        const what = sql.literal(n % 2 === 0 ? "pg_terminate_backend" : "pg_cancel_backend")
+        const rows = yield* sql`
+          SELECT ${what}(pid) FROM pg_stat_activity
+          WHERE datname = current_database() AND application_name LIKE 'holdfast %' AND pid % 3 = ${n % 3}`
+        ended += rows.length
+        yield* Effect.sleep("20 millis")
+      }
+      ends = true
+      yield* Effect.forEach(callers, (caller) => Nodes.within("20 seconds", Fiber.join(caller)), { discard: true })
+      assert.isAbove(ended, 20)
+      const counter = yield* holder.run(Counter.client())
+      for (const [key, count] of acknowledged) assert.strictEqual(yield* counter(key).call.Get(), count, key)
     }))
 })

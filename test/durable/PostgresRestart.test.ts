@@ -76,7 +76,7 @@ layer(EmbeddedPostgres.layer(), { excludeTestServices: true, timeout: 60_000 })(
           "10 seconds",
           Effect.flip(Nodes.start({ url: postgres.url, servers: CounterLive }))
         )
-        assert.strictEqual(failed._tag, "SqlError")
+        assert.strictEqual(failed._tag, "ConnectionFailed")
         yield* postgres.start
         const next = yield* Nodes.start({ url: postgres.url, servers: CounterLive, member: { lease: "1 second" } })
         const again = yield* next.run(Counter.client())

@@ -286,7 +286,8 @@ class Proxy {
     if (trap === undefined) return false
     this.#traps.splice(at, 1)
     trap.link = link
-    Deferred.doneUnsafe(trap.arrived, Effect.succeed(exchange))
+    // Whoever waits for it goes on at once, and may let go of it: only when all of it is held.
+    queueMicrotask(() => Deferred.doneUnsafe(trap.arrived, Effect.succeed(exchange)))
     return true
   }
 

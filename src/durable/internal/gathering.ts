@@ -21,6 +21,11 @@ export class Gathering<A> {
     }
   }
 
+  /** Puts back what was taken, before everything else. */
+  putBack(items: ReadonlyArray<A>): void {
+    this.#items.unshift(...items)
+  }
+
   /** Everything there is, without waiting. */
   takeUnsafe(limit: number): Array<A> {
     if (this.#items.length <= limit) {

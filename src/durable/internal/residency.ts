@@ -18,15 +18,14 @@ import { Deadlines } from "./deadlines.ts"
 import type { Definition, Operation } from "./definition.ts"
 import { Gathering } from "./gathering.ts"
 import type { Registration } from "./handling.ts"
+import type { Batch } from "./mailbox.ts"
 import { type Caller, Message } from "./message.ts"
 import * as metrics from "./metrics.ts"
 import { type Attempts, type Host, Resident } from "./resident.ts"
 
 /** Messages of one server on their way into its line, or replies of it, in one member: all of them get there, or none. */
-export interface Enqueueing {
+export interface Enqueueing extends Batch {
   readonly resident: Resident
-  readonly messages: ReadonlyArray<Message>
-  readonly caller: Caller | undefined
   readonly replies: ReadonlyArray<Reply>
 }
 
@@ -112,7 +111,7 @@ export class Residency implements Host {
       return caller.settle(this.closedAnswer({ kind: definition.kind, key: key.text }, rpc))
     }
     const casts = messages.map((message) => this.#message("cast", message, ++this.#arrivals, undefined))
-    this.resident(definition.kind, key).acceptAll(casts, caller)
+    this.resident(definition.kind, key).acceptAll({ messages: casts, caller })
   }
 
   #message(mode: "call" | "cast", message: Prepared, arrival: number, caller: Caller | undefined): Message {
@@ -217,13 +216,13 @@ export class Residency implements Host {
     this.#ready.delete(resident)
   }
 
-  enqueue(resident: Resident, messages: ReadonlyArray<Message>, caller?: Caller): void {
-    for (const message of messages) {
+  enqueue(resident: Resident, batch: Batch): void {
+    for (const message of batch.messages) {
       if (message.mode === "call" && message.caller !== undefined) {
         this.awaited.set(message.call, { caller: message.caller, operation: message.operation, server: resident })
       }
     }
-    this.#enqueue({ resident, messages, caller, replies: [] })
+    this.#enqueue({ ...batch, resident, replies: [] })
   }
 
   reply(resident: Resident, replies: ReadonlyArray<Reply>): void {

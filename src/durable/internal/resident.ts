@@ -20,6 +20,7 @@ import * as Answer from "./answer.ts"
 import type { Checked } from "./definition.ts"
 import { handle, type Handled, initialise, type Registration } from "./handling.ts"
 import { Line } from "./line.ts"
+import { type Batch, Mailbox } from "./mailbox.ts"
 import type { Caller, Message } from "./message.ts"
 import { Draft, type State } from "./transition.ts"
 
@@ -37,8 +38,8 @@ export interface Host {
   readonly read: (resident: Resident) => void
   /** There is a step to commit. */
   readonly ready: (resident: Resident) => void
-  /** Puts messages in line, in this order. */
-  readonly enqueue: (resident: Resident, messages: ReadonlyArray<Message>, caller?: Caller) => void
+  /** Puts messages in line, behind what was put there before. */
+  readonly enqueue: (resident: Resident, batch: Batch) => void
   /** Waits as the policy says after a failed attempt; `false` when there is no further one. */
   readonly backOff: (
     resident: Resident,
@@ -82,12 +83,12 @@ export class Resident {
 
   #state: State | undefined
   #taken = 0
-  readonly #mailbox: Array<Message> = []
+  readonly #mailbox = new Mailbox()
   readonly #line = new Line()
-  /** Casts to be put in line together, as soon as it is known which line that is. */
-  readonly #batches: Array<{ readonly messages: ReadonlyArray<Message>; readonly caller: Caller }> = []
-  /** How many of its messages are on their way into the line: what comes later must not pass them. */
+  /** How many batches of its messages are on their way into the line: what comes later must not pass them. */
   #enqueueing = 0
+  /** Some got there while it was being located: what that tells of the line may be older. */
+  #enqueuedMeanwhile = false
   #draft: Draft | undefined
   #inFlight: Draft | undefined
   /** The number of arrivals when the statement in flight was sent. */
@@ -113,7 +114,7 @@ export class Resident {
 
   /** Nothing to do, nothing under way. */
   get isIdle(): boolean {
-    return this.#mailbox.length === 0 && this.#batches.length === 0 && this.#enqueueing === 0 && !this.isWorking &&
+    return this.#mailbox.isEmpty && this.#enqueueing === 0 && !this.isWorking &&
       (this.phase !== "held" || this.#line.isDone)
   }
 
@@ -126,7 +127,7 @@ export class Resident {
   /** Nothing is under way that should be finished before this process ends. */
   get isQuiet(): boolean {
     const handling = this.isWorking && !this.#backingOff
-    return !handling && this.#enqueueing === 0 && this.#batches.length === 0 && this.#mailbox.length === 0
+    return !handling && this.#enqueueing === 0 && this.#mailbox.isEmpty
   }
 
   get taken(): number {
@@ -143,13 +144,13 @@ export class Resident {
       message.caller?.settle({ _tag: "Broken", error: this.broken })
       return
     }
-    this.#mailbox.push(message)
+    this.#mailbox.add(message)
     this.pump()
   }
 
-  /** Casts that go into the line together, behind whatever waits here. */
-  acceptAll(messages: ReadonlyArray<Message>, caller: Caller): void {
-    this.#batches.push({ messages, caller })
+  /** Casts sent together in this process. */
+  acceptAll(batch: Batch): void {
+    this.#mailbox.add(batch)
     this.pump()
   }
 
@@ -167,6 +168,7 @@ export class Resident {
   locateAgain(): void {
     if (this.phase !== "unknown" && this.phase !== "elsewhere") return
     this.phase = "locating"
+    this.#enqueuedMeanwhile = false
     this.#host.locate(this)
   }
 
@@ -184,9 +186,7 @@ export class Resident {
         this.broken = new DurableServerError({
           reason: new StateUndecodable({ kind: this.kind, key: this.key, issue: state.issue })
         })
-        const calls = this.#mailbox.filter((message) => message.mode === "call")
-        const casts = this.#mailbox.filter((message) => message.mode === "cast")
-        this.#mailbox.splice(0, this.#mailbox.length, ...casts)
+        const calls = this.#mailbox.takeCalls()
         this.pump()
         for (const message of calls) message.caller?.settle({ _tag: "Broken", error: this.broken })
         return
@@ -194,7 +194,8 @@ export class Resident {
       this.#state = { value: state.value, text: claim.state }
     }
     this.phase = "held"
-    this.#assignHorizons(claim.pushed, sentAt)
+    if (this.#enqueuedMeanwhile) this.#line.mayGoOn()
+    else this.#mailbox.lineEndsAt(claim.pushed, sentAt)
     this.pump()
   }
 
@@ -221,11 +222,17 @@ export class Resident {
     if (this.#line.wasNotRead()) this.pump()
   }
 
-  /** Messages of this server are in line now. */
-  wasEnqueued(pushed: number | undefined): void {
+  /** A batch is in line now, by a statement that was sent after `sentAt` arrivals; or it failed to get there. */
+  wasEnqueued(pushed: number | undefined, sentAt: number): void {
     this.#enqueueing--
-    if (pushed === undefined) this.#line.mayGoOn()
-    else if (this.phase === "held") this.#line.endsAt(pushed)
+    this.#enqueuedMeanwhile = true
+    if (pushed === undefined) {
+      this.#line.mayGoOn()
+      this.#mailbox.forgetHorizons()
+    } else if (this.phase === "held") {
+      this.#line.endsAt(pushed)
+      this.#mailbox.goesBehind(pushed, sentAt)
+    }
     this.pump()
   }
 
@@ -233,27 +240,20 @@ export class Resident {
   pump(): void {
     switch (this.phase) {
       case "unknown":
-        if (this.#mailbox.length > 0 || this.#batches.length > 0) {
-          this.phase = "locating"
-          this.#host.locate(this)
-        }
+        if (!this.#mailbox.isEmpty) this.locateAgain()
         return
       case "locating":
       case "releasing":
         return
       case "elsewhere":
       case "broken":
-        this.#putInLine([])
-        this.#putBatchesInLine()
+        this.#putInLine(true)
         if (this.phase === "broken") this.#readOn()
         return
       case "held":
         break
     }
-    if (this.#batches.length > 0) {
-      this.#putInLine([])
-      this.#putBatchesInLine()
-    }
+    this.#putInLine(this.#backingOff)
     if (this.#busy || this.#inFlight !== undefined) return
     const registration = this.#host.registration(this.kind)
     if (registration === undefined) return
@@ -266,6 +266,7 @@ export class Resident {
       going = this.#step(registration, message)
     }
     if (going) this.#busy = false
+    this.#putInLine(this.#backingOff)
     if (this.#draft !== undefined && !this.#draft.isEmpty) this.#host.ready(this)
     this.#readOn()
   }
@@ -291,13 +292,15 @@ export class Resident {
 
   /** The message whose turn it is, taken from where it waited. */
   #next(): Message | undefined {
-    while (this.#mailbox[0]?.caller?.gone === true) this.#mailbox.shift()
-    const direct = this.#enqueueing === 0 ? this.#mailbox[0] : undefined
+    const direct = this.#enqueueing === 0 ? this.#mailbox.first : undefined
     if (direct !== undefined) {
       const mayGo = direct.horizon === undefined
         ? this.#line.isDone && !this.#line.isReading
         : direct.horizon <= this.taken
-      if (mayGo) return this.#mailbox.shift()
+      if (mayGo) {
+        this.#mailbox.takeFirst()
+        return direct
+      }
     }
     // Behind a guarded message nothing from the line may follow in the same step: it may have been there before.
     return this.#draft?.guard === undefined && !this.#host.isClosing(this.kind) ? this.#line.shift() : undefined
@@ -462,7 +465,7 @@ export class Resident {
     }
   }
 
-  /** A failed attempt. A direct message goes into the line first, with all that is behind it, so that it is durable. */
+  /** A failed attempt. A direct message goes into the line first, so that it is durable. */
   #failed(registration: Registration, message: Message, cause: Cause.Cause<unknown>): boolean {
     let attempts = this.#attempts.get(message.id)
     if (attempts === undefined) {
@@ -476,7 +479,7 @@ export class Resident {
     if (message.position === 0) {
       attempts.due = true
       if (message.caller?.gone === true) this.#attempts.delete(message.id)
-      this.#putInLine([message])
+      this.#mailbox.putBack([alone(message)])
       return true
     }
     this.#backOff(registration, message, attempts)
@@ -521,18 +524,17 @@ export class Resident {
     return true
   }
 
-  /** Puts these and everything that waits behind them in line. */
-  #putInLine(first: ReadonlyArray<Message>): void {
-    const messages = [...first, ...this.#mailbox.splice(0)].filter((message) => message.caller?.gone !== true)
-    if (messages.length === 0) return
-    this.#enqueueing++
-    this.#host.enqueue(this, messages)
-  }
-
-  #putBatchesInLine(): void {
-    for (const { caller, messages } of this.#batches.splice(0)) {
+  /**
+   * Puts in line what has to go there before anything else, or everything that waits. It must not get there before what was
+   * sent earlier: that may still be refused, and would then come behind it.
+   */
+  #putInLine(everything: boolean): void {
+    if (everything ? this.#mailbox.isEmpty : !this.#mailbox.wantsLine) return
+    if (this.#draft?.hasDirect === true || this.#inFlight?.hasDirect === true) return
+    if (this.#running?.message.position === 0) return
+    for (const batch of this.#mailbox.takeForLine(everything)) {
       this.#enqueueing++
-      this.#host.enqueue(this, messages, caller)
+      this.#host.enqueue(this, batch)
     }
   }
 
@@ -577,8 +579,7 @@ export class Resident {
 
   /** A message that was put back turns out to be the culprit. */
   #failedAlone(registration: Registration, message: Message, failure: string): void {
-    const index = this.#mailbox.indexOf(message)
-    if (index >= 0) this.#mailbox.splice(index, 1)
+    this.#mailbox.remove(message)
     this.#line.remove(message)
     this.#busy = !this.#failed(registration, message, Cause.die(new Error(failure)))
   }
@@ -645,7 +646,7 @@ export class Resident {
     this.#attempts.clear()
     this.#state = undefined
     this.broken = undefined
-    for (const message of this.#mailbox) message.horizon = undefined
+    this.#mailbox.forgetHorizons()
     this.phase = "unknown"
     this.pump()
   }
@@ -668,24 +669,18 @@ export class Resident {
   }
 
   /** Gives everything up. These wait here, to be told that the node is closed, with what they sent. */
-  abandon(): ReadonlyArray<{ readonly caller: Caller | undefined; readonly rpc: string }> {
-    const messages = [
-      ...(this.#inFlight?.steps ?? []).map((step) => step.message),
-      ...(this.#draft?.steps ?? []).map((step) => step.message),
-      ...(this.#running === undefined ? [] : [this.#running.message]),
-      ...this.#mailbox
-    ]
-    const waiting = [
-      ...messages.map(({ caller, operation }) => ({ caller, rpc: operation.tag })),
-      ...this.#batches.map(({ caller, messages }) => ({ caller, rpc: messages[0]?.operation.tag ?? "" }))
+  abandon(): ReadonlyArray<Batch> {
+    const batches: ReadonlyArray<Batch> = [
+      ...(this.#inFlight?.steps ?? []).map(({ message }) => alone(message)),
+      ...(this.#draft?.steps ?? []).map(({ message }) => alone(message)),
+      ...(this.#running === undefined ? [] : [alone(this.#running.message)]),
+      ...this.#mailbox.takeForLine(true)
     ]
     this.#epoch++
     if (this.#running?.fiber !== undefined) this.#host.interrupt(this.#running.fiber)
-    this.#mailbox.length = 0
-    this.#batches.length = 0
     this.#draft = this.#inFlight = undefined
     this.phase = "releasing"
-    return waiting
+    return batches
   }
 
   /** Puts back the messages of a step that did not come to be, and of the attempt that stood on it. */
@@ -703,7 +698,7 @@ export class Resident {
     this.#backingOff = false
     this.#epoch++
     this.#busy = false
-    this.#mailbox.unshift(...messages.filter((message) => message.position === 0))
+    this.#mailbox.putBack(messages.filter((message) => message.position === 0))
     this.#line.putBack(messages.filter((message) => message.position > 0))
   }
 
@@ -714,13 +709,8 @@ export class Resident {
       return
     }
     this.#line.endsAt(pushed)
-    this.#assignHorizons(pushed, this.#sentAt)
-  }
-
-  #assignHorizons(pushed: number, sentAt: number): void {
-    for (let index = this.#mailbox.length - 1; index >= 0; index--) {
-      const message = this.#mailbox[index]
-      if (message !== undefined && message.arrival <= sentAt) message.horizon ??= pushed
-    }
+    this.#mailbox.lineEndsAt(pushed, this.#sentAt)
   }
 }
+
+const alone = (message: Message): Batch => ({ messages: [message], caller: undefined })

@@ -19,6 +19,7 @@ import { DurableServerError, InvalidMessage } from "../DurableServerError.ts"
 import type { Claim, Hint, Located, Member, NodeLost, Verdict } from "../DurableStorage.ts"
 import type { Answer } from "./answer.ts"
 import { decode as decodeAnswer, nothing } from "./answer.ts"
+import type { Batch } from "./mailbox.ts"
 import type { Caller } from "./message.ts"
 import * as metrics from "./metrics.ts"
 import { type Enqueueing, type Residency } from "./residency.ts"
@@ -85,7 +86,12 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
 
   // ---------------------------------------------------------------------------------------------- committing
 
-  const settleEnqueued = (item: Enqueueing, verdict: Verdict, settled: Array<Settlement>): void => {
+  const settleEnqueued = (
+    item: Enqueueing,
+    verdict: Verdict,
+    sentAt: number,
+    settled: Array<Settlement>
+  ): void => {
     const failed: Answer | undefined = verdict._tag === "Failed"
       ? {
         _tag: "Broken",
@@ -100,7 +106,9 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
       }
       : undefined
     node.enqueued.delete(item)
-    if (item.messages.length > 0) item.resident.wasEnqueued(verdict._tag === "Done" ? verdict.pushed : undefined)
+    if (item.messages.length > 0) {
+      item.resident.wasEnqueued(verdict._tag === "Done" ? verdict.pushed : undefined, sentAt)
+    }
     for (const message of item.messages) {
       if (message.caller !== undefined && (message.mode === "cast" || failed !== undefined)) {
         settled.push({ caller: message.caller, answer: failed ?? nothing })
@@ -135,12 +143,11 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
       return
     }
     const started = node.clock.currentTimeMillisUnsafe()
+    const sentAt = node.arrivals()
     const verdicts = yield* node.storage.commit(members).pipe(
-      // Nothing of it was applied. Steps are made anew once the node is back; what was to be put in line still is.
+      // Nothing of it was applied. Steps are made anew once the node is back; what was to be put in line still is, and first.
       Effect.tapError(() =>
-        Effect.sync(() => {
-          for (const item of owners) if (!(item instanceof Resident)) node.toCommit.add(item)
-        })
+        Effect.sync(() => node.toCommit.putBack(owners.filter((item) => !(item instanceof Resident))))
       )
     )
     const settled: Array<Settlement> = []
@@ -151,7 +158,7 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
       if (owner === undefined || verdict === undefined) continue
       if (verdict._tag !== "Done") refused++
       if (owner instanceof Resident) owner.decided(verdict, settled)
-      else settleEnqueued(owner, verdict, settled)
+      else settleEnqueued(owner, verdict, sentAt, settled)
     }
     lastGroup = settled.length
     // Callers go on at once, within these calls, and send what they have to send next into the group that forms now.
@@ -363,10 +370,18 @@ export const close = Effect.fnUntraced(function*(node: Residency, drainMillis: n
   yield* within(drainMillis, node.quiet(residents))
   const given = residents().filter((resident) => resident.phase === "held" || resident.phase === "broken")
   const left: Array<Settlement> = []
-  for (const resident of residents()) {
-    for (const { caller, rpc } of resident.abandon()) {
-      if (caller !== undefined) left.push({ caller, answer: node.closedAnswer(resident, rpc) })
+  const tellClosed = (resident: Resident, batches: ReadonlyArray<Batch>): void => {
+    for (const { caller, messages } of batches) {
+      for (const message of messages) {
+        if (message.caller === undefined) continue
+        left.push({ caller: message.caller, answer: node.closedAnswer(resident, message.operation.tag) })
+      }
+      if (caller === undefined) continue
+      left.push({ caller, answer: node.closedAnswer(resident, messages[0]?.operation.tag ?? "") })
     }
+  }
+  for (const resident of residents()) {
+    tellClosed(resident, resident.abandon())
     node.forget(resident)
   }
   // Where this does not get through, the end of the lease will free them.
@@ -376,12 +391,7 @@ export const close = Effect.fnUntraced(function*(node: Residency, drainMillis: n
     for (const { caller, operation, server } of node.awaited.values()) {
       left.push({ caller, answer: node.closedAnswer(server, operation.tag) })
     }
-    for (const { caller, messages, resident } of node.enqueued) {
-      const answer = node.closedAnswer(resident, messages[0]?.operation.tag ?? "")
-      for (const waiting of [caller, ...messages.map((message) => message.caller)]) {
-        if (waiting !== undefined) left.push({ caller: waiting, answer })
-      }
-    }
+    for (const item of node.enqueued) tellClosed(item.resident, [item])
   }
   for (const { answer, caller } of left) caller.settle(answer)
 })

@@ -42,6 +42,11 @@ export class Draft {
     this.takenBefore = taken
   }
 
+  /** Whether a message in it has no place in line yet. */
+  get hasDirect(): boolean {
+    return this.steps.some((step) => step.message.position === 0)
+  }
+
   get isEmpty(): boolean {
     return this.steps.length === 0 && this.parked.length === 0 && this.taken === this.takenBefore
   }

@@ -16,7 +16,7 @@ import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import { ConnectionError, SqlError } from "effect/sql/SqlError"
 import { isConnectionLost } from "../../datastore/internal/lostConnection.ts"
-import { errorText } from "../../datastore/internal/sqlState.ts"
+import { errorText, sqlState } from "../../datastore/internal/sqlState.ts"
 
 /** What the engine needs of its sessions, whatever the defaults of the role and the database. */
 const pinned = (settings: Settings): Readonly<Record<string, string>> => ({
@@ -175,9 +175,29 @@ const isServersAnswer = (exit: Exit.Failure<unknown, unknown>): boolean =>
     reason._tag === "Fail" && reason.error instanceof SqlError && !isConnectionLost(reason.error)
   )
 
-/** Repeats what may be repeated safely for as long as the connection is the trouble. */
+/**
+ * Classes of SQLSTATE that say that the server cannot do it now, whatever it is asked: read-only since a fail-over, a right or
+ * a table that was taken away, no room, no memory, an operator at work, an I/O error.
+ */
+const troubles: ReadonlySet<string> = new Set(["25", "42", "53", "55", "58"])
+
+/** Whether the server is the trouble, and not what was sent to it. */
+export const isServersTrouble = (error: SqlError): boolean => {
+  const code = sqlState(error)
+  return code !== undefined && troubles.has(code.slice(0, 2))
+}
+
+/** Repeats what the server says it cannot do, until it can. */
+export const untilAble = <A, E>(effect: Effect.Effect<A, E | SqlError>): Effect.Effect<A, E | SqlError> =>
+  Effect.retry(effect, {
+    schedule: reconnecting,
+    while: (error) => error instanceof SqlError && isServersTrouble(error)
+  })
+
+/** Repeats what may be repeated safely for as long as the connection or the server is the trouble. */
 export const untilAnswered = <A, E>(effect: Effect.Effect<A, E | SqlError>): Effect.Effect<A, E | SqlError> =>
   Effect.retry(effect, {
     schedule: reconnecting,
-    while: (error) => error instanceof SqlError && (isConnectionLost(error) || error.isRetryable)
+    while: (error) =>
+      error instanceof SqlError && (isConnectionLost(error) || error.isRetryable || isServersTrouble(error))
   })

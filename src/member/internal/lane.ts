@@ -6,17 +6,21 @@
  * enough, since the lost copy may still be under way in the server. So the number is claimed by an empty group: if that
  * succeeds, group `n` never ran and never will, and is sent again as `n + 1`; if not, it ran, and the row tells the refused.
  *
- * A part that makes the whole group fail (a value that the server does not take) is found by halving.
+ * A part that makes the whole group fail (a value that the server does not take) is found by halving. While the server cannot
+ * take anything (no room on its disk, read-only since a fail-over), no part is to blame, and the group waits.
  */
 import type * as PgConnection from "@effect/sql-pg/PgConnection"
+import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as Random from "effect/Random"
-import type { SqlError } from "effect/sql/SqlError"
+import { isSqlError, type SqlError } from "effect/sql/SqlError"
 import { isConnectionLost } from "../../datastore/internal/lostConnection.ts"
 import { errorText } from "../../datastore/internal/sqlState.ts"
 import type { EngineConnection } from "./engineConnection.ts"
-import { untilAnswered } from "./engineConnection.ts"
+import { isServersTrouble, untilAble, untilAnswered } from "./engineConnection.ts"
 
 /** A row as it comes, by position. */
 export type Row = ReadonlyArray<unknown>
@@ -57,6 +61,21 @@ const readLane = "SELECT seq::float8, refused FROM holdfast.lane WHERE id = $1"
 export const make = (connection: EngineConnection, id: number, now: () => number): Lane => {
   let seq = 0
   let busySince: number | undefined
+  let inTrouble = false
+
+  /** Says once that the server is in trouble, and once that it is over. */
+  const saying = <A, E>(effect: Effect.Effect<A, E | SqlError>): Effect.Effect<A, E | SqlError> =>
+    Effect.onExit(effect, (exit) => {
+      const error = Exit.isFailure(exit) ? Cause.findErrorOption(exit.cause) : Option.none()
+      const trouble = Option.isSome(error) && isSqlError(error.value) && isServersTrouble(error.value)
+        ? error.value
+        : undefined
+      if (inTrouble === (trouble !== undefined)) return Effect.void
+      inTrouble = trouble !== undefined
+      return trouble === undefined
+        ? Effect.logInfo("the database takes commits again")
+        : Effect.logWarning(`the database takes no commits for now: ${errorText(trouble)}`)
+    })
 
   /** After an answer was lost. `undefined`: the group never ran and never will. */
   const decide = (asked: number): Effect.Effect<ReadonlySet<number> | undefined, LaneClosed | SqlError> =>
@@ -106,7 +125,7 @@ export const make = (connection: EngineConnection, id: number, now: () => number
     parts: ReadonlyArray<Part>,
     triesLeft = 2
   ): Effect.Effect<ReadonlyArray<Verdict>, LaneClosed> =>
-    Effect.catchTag(attempt(statement, parts), "SqlError", (error) => {
+    Effect.catchTag(untilAble(saying(attempt(statement, parts))), "SqlError", (error) => {
       if (error.isRetryable && (triesLeft > 0 || parts.length === 1)) {
         return Effect.flatMap(
           Random.nextBetween(1, 20),

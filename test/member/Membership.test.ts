@@ -1,0 +1,153 @@
+/**
+ * A member of a database: alive while its lease lasts, declared dead by others when it has run out, back under a new id. Its
+ * lane is closed with it, and what it had under way does nothing any more.
+ */
+import { PgClient } from "@effect/sql-pg"
+import { assert, layer } from "@effect/vitest"
+import { Context, Effect, Exit, Fiber, Layer, type Redacted, Scope } from "effect"
+import { Member } from "holdfast/member"
+import { Counter, CounterLive } from "../durable/fixtures/servers.ts"
+import * as CuttableProxy from "../support/CuttableProxy.ts"
+import * as Nodes from "../support/Nodes.ts"
+import * as TestPostgres from "../support/TestPostgres.ts"
+
+const leaseMillis = 600
+
+interface Row {
+  readonly dead: boolean
+  readonly open: number
+  readonly left: number
+}
+
+/** What the database knows of a member: whether it is dead, its open lanes, and how much of its lease is left. */
+const rowOf = (id: number) =>
+  Effect.flatMap(PgClient.PgClient, (sql) =>
+    Effect.map(
+      sql<Row>`
+        SELECT m.dead, (SELECT count(*) FROM holdfast.lane l WHERE l.member = m.id AND NOT l.closed)::int AS open,
+          (extract(epoch FROM m.lease_until - clock_timestamp()) * 1000)::float8 AS left
+        FROM holdfast.member m WHERE m.id = ${BigInt(id)}`,
+      ([row]) => row ?? { dead: true, open: 0, left: 0 }
+    ))
+
+const until = <E, R>(id: number, holds: (row: Row) => boolean, effect: Effect.Effect<Row, E, R>) =>
+  Effect.repeat(Effect.delay(effect, "10 millis"), { until: holds, times: 500 }).pipe(
+    Effect.tap((row) => Effect.sync(() => assert.isTrue(holds(row), `member ${id}: ${JSON.stringify(row)}`)))
+  )
+
+const joinMember = Effect.fnUntraced(function*(url: Redacted.Redacted) {
+  const scope = yield* Scope.fork(yield* Effect.scope)
+  const context = yield* Layer.buildWithScope(
+    Layer.fresh(Member.layerPostgres.pipe(
+      Layer.provide(PgClient.layer({ url, maxConnections: 1 })),
+      Layer.provide(Layer.succeed(Member.MemberOptions, {
+        lease: leaseMillis,
+        statementTimeout: "10 seconds",
+        name: "tested"
+      }))
+    )),
+    scope
+  )
+  return { member: Context.get(context, Member.Member), close: Scope.close(scope, Exit.void) }
+})
+
+layer(TestPostgres.layer, { excludeTestServices: true })("Membership", (it) => {
+  it.effect("a member renews its lease for as long as it lives", () =>
+    Effect.gen(function*() {
+      const { url } = yield* TestPostgres.TestDatabase
+      const { member } = yield* joinMember(url)
+      yield* joinMember(url)
+      for (let n = 0; n < 10; n++) {
+        yield* Effect.sleep("150 millis")
+        const row = yield* rowOf(member.id())
+        assert.isFalse(row.dead)
+        assert.isAbove(row.left, 0)
+      }
+    }))
+
+  it.effect("a member that leaves is dead at once, and its lane closed", () =>
+    Effect.gen(function*() {
+      const { url } = yield* TestPostgres.TestDatabase
+      const { close, member } = yield* joinMember(url)
+      assert.deepInclude(yield* rowOf(member.id()), { dead: false, open: 1 })
+      yield* close
+      assert.deepInclude(yield* rowOf(member.id()), { dead: true, open: 0 })
+    }))
+
+  it.effect("a member whose heart is not heard for a lease is declared dead by another, and comes back anew", () =>
+    Effect.gen(function*() {
+      const database = yield* TestPostgres.TestDatabase
+      const proxy = yield* CuttableProxy.make(database)
+      yield* joinMember(database.url)
+      const node = yield* Nodes.start({
+        url: proxy.through(database.url),
+        servers: CounterLive,
+        member: { lease: leaseMillis }
+      })
+      const counter = yield* node.run(Counter.client())
+      yield* counter("heart").call.Add({ by: 1 })
+      const id = yield* node.id
+      yield* proxy.welcome("cut", "holdfast heartbeat")
+      yield* proxy.cut("holdfast heartbeat")
+      yield* until(id, ({ dead, open }) => dead && open === 0, rowOf(id))
+      // Its other connections are as good as ever, and what it sends by them does nothing until it is back.
+      assert.strictEqual(yield* counter("heart").call.AddAndGet({ by: 1 }), 2)
+      const back = yield* node.id
+      assert.notStrictEqual(back, id)
+      yield* proxy.welcome("accept", "holdfast heartbeat")
+      assert.strictEqual(yield* counter("heart").call.AddAndGet({ by: 1 }), 3)
+      yield* Effect.sleep(2 * leaseMillis)
+      assert.strictEqual(yield* counter("heart").call.AddAndGet({ by: 1 }), 4)
+    }))
+
+  it.effect("a member whose group is stuck for a lease is followed by another, though its heart beats", () =>
+    Effect.gen(function*() {
+      const database = yield* TestPostgres.TestDatabase
+      const proxy = yield* CuttableProxy.make(database)
+      const node = yield* Nodes.start({
+        url: proxy.through(database.url),
+        servers: CounterLive,
+        member: { lease: leaseMillis, statementTimeout: "20 seconds" }
+      })
+      const successor = yield* Nodes.start({ url: database.url, servers: CounterLive, member: { lease: leaseMillis } })
+      const counter = yield* node.run(Counter.client())
+      const other = yield* successor.run(Counter.client())
+      yield* counter("stuck").call.Add({ by: 1 })
+      const id = yield* node.id
+      const caught = yield* proxy.catchRequest(/WITH lane/)
+      const caller = yield* Effect.forkChild(counter("stuck").call.AddAndGet({ by: 1 }, { timeout: "20 seconds" }))
+      yield* caught.arrived
+      assert.strictEqual(yield* other("stuck").call.AddAndGet({ by: 1 }), 2)
+      assert.isTrue((yield* rowOf(id)).dead)
+      yield* caught.release
+      assert.strictEqual(yield* Fiber.join(caller), 3)
+      assert.strictEqual(yield* other("stuck").call.Get(), 3)
+    }))
+
+  it.effect("a statement that is never answered is given up, and decided anew on another connection", () =>
+    Effect.gen(function*() {
+      const database = yield* TestPostgres.TestDatabase
+      const proxy = yield* CuttableProxy.make(database)
+      const node = yield* Nodes.start({
+        url: proxy.through(database.url),
+        servers: CounterLive,
+        member: { statementTimeout: "400 millis", lease: "10 seconds" }
+      })
+      const counter = yield* node.run(Counter.client())
+      yield* counter("silent").call.Add({ by: 1 })
+      for (const side of ["catchAnswer", "catchRequest"] as const) {
+        const before = yield* counter("silent").call.Get()
+        const caught = yield* proxy[side](/WITH lane/)
+        const caller = yield* Effect.forkChild(counter("silent").call.AddAndGet({ by: 1 }))
+        yield* caught.arrived
+        assert.strictEqual(yield* Nodes.within("3 seconds", Fiber.join(caller)), before + 1)
+        yield* caught.release
+        assert.strictEqual(yield* counter("silent").call.Get(), before + 1)
+      }
+      // The same for reads.
+      const caught = yield* proxy.catchAnswer({ sql: /./, application: "holdfast read" })
+      const caller = yield* Effect.forkChild(counter("new").call.Get())
+      yield* caught.arrived
+      assert.strictEqual(yield* Nodes.within("3 seconds", Fiber.join(caller)), 0)
+    }))
+})
