@@ -16,12 +16,13 @@ import type { Address, NodeLost, NodeStorage, QueuedMessage, Reply } from "../Du
 import type { Answer } from "./answer.ts"
 import { Deadlines } from "./deadlines.ts"
 import type { Definition, Operation } from "./definition.ts"
+import type { Attempts } from "./execution.ts"
 import { Gathering } from "./gathering.ts"
 import type { Registration } from "./handling.ts"
 import type { Batch } from "./mailbox.ts"
 import { type Caller, Message } from "./message.ts"
 import * as metrics from "./metrics.ts"
-import { type Attempts, type Host, Resident } from "./resident.ts"
+import { type Host, Resident } from "./resident.ts"
 
 /** Messages of one server on their way into its line, or replies of it, in one member: all of them get there, or none. */
 export interface Enqueueing extends Batch {
@@ -234,16 +235,8 @@ export class Residency implements Host {
     this.toCommit.add(item)
   }
 
-  interrupt(fiber: Fiber.Fiber<unknown, unknown>): void {
-    fiber.interruptUnsafe()
-  }
-
-  backOff(
-    resident: Resident,
-    attempts: Attempts,
-    next: (again: boolean) => void
-  ): Fiber.Fiber<unknown, unknown> {
-    const policy = this.registrations.get(resident.kind)?.defectRetryPolicy ?? Schedule.recurs(0)
+  backOff(kind: string, attempts: Attempts, next: (again: boolean) => void): Fiber.Fiber<unknown, unknown> {
+    const policy = this.registrations.get(kind)?.defectRetryPolicy ?? Schedule.recurs(0)
     const step = attempts.step === undefined ? Schedule.toStepWithSleep(policy) : Effect.succeed(attempts.step)
     return this.fork(
       Effect.flatMap(step, (step) => {
@@ -260,21 +253,21 @@ export class Residency implements Host {
     )
   }
 
-  attemptFailed(resident: Resident, message: Message, cause: Cause.Cause<unknown>, parked: boolean): void {
+  attemptFailed(server: Address, message: Message, cause: Cause.Cause<unknown>, parked: boolean): void {
     this.fork(
       (parked
         ? Effect.logError(`a message was parked after ${message.attempts} failed attempts`, cause)
         : Effect.logWarning(`attempt ${message.attempts} at a message failed`, cause)).pipe(
-          Effect.annotateLogs(annotations(resident, message)),
+          Effect.annotateLogs(annotations(server, message)),
           Effect.andThen(Metric.update(parked ? metrics.parked : metrics.failedAttempts, 1))
         )
     )
   }
 
-  castFailed(resident: Resident, message: Message, error: unknown): void {
+  castFailed(server: Address, message: Message, error: unknown): void {
     this.fork(
       Effect.logWarning("a cast was answered with a failure that nobody hears", Cause.fail(error)).pipe(
-        Effect.annotateLogs(annotations(resident, message)),
+        Effect.annotateLogs(annotations(server, message)),
         Effect.andThen(Metric.update(metrics.failedCasts, 1))
       )
     )
@@ -348,9 +341,9 @@ export class Residency implements Host {
   }
 }
 
-const annotations = (resident: Resident, message: Message) => ({
-  kind: resident.kind,
-  key: resident.key,
+const annotations = (server: Address, message: Message) => ({
+  kind: server.kind,
+  key: server.key,
   rpc: message.operation.tag,
   message: message.id
 })

@@ -19,8 +19,8 @@ import { DurableServerError, InvalidMessage } from "../DurableServerError.ts"
 import type { Claim, Hint, Located, Member, NodeLost, Verdict } from "../DurableStorage.ts"
 import type { Answer } from "./answer.ts"
 import { decode as decodeAnswer, nothing } from "./answer.ts"
+import type { Settlement } from "./execution.ts"
 import type { Batch } from "./mailbox.ts"
-import type { Caller } from "./message.ts"
 import * as metrics from "./metrics.ts"
 import { type Enqueueing, type Residency } from "./residency.ts"
 import { Resident } from "./resident.ts"
@@ -38,11 +38,6 @@ export interface Settings {
 const maxServers = 1000
 /** How many messages of one line are read at once. */
 const maxRead = 256
-
-interface Settlement {
-  readonly caller: Caller
-  readonly answer: Answer
-}
 
 /** Serves the node until interrupted. */
 export const serve = (node: Residency, settings: Settings): Effect.Effect<never> => {

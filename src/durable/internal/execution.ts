@@ -1,0 +1,509 @@
+/**
+ * How a server handles the messages it is given: one at a time over its state, in steps that are committed as a whole.
+ *
+ * A step grows, message by message, until the committer seals it. While it is in flight the next one is made upon it, up to
+ * the first message that has to be waited for; what the verdict makes void is given back, to be handled again. A message whose
+ * handler fails is tried again as the policy says, and is parked when that has ended.
+ */
+import * as Cause from "effect/Cause"
+import type * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import { DurableServerError, MessageParked } from "../DurableServerError.ts"
+import type { Address, Member, Outgoing, Verdict } from "../DurableStorage.ts"
+import * as Answer from "./answer.ts"
+import type { Checked } from "./definition.ts"
+import { handle, type Handled, initialise, type Registration } from "./handling.ts"
+import type { Caller, Message } from "./message.ts"
+import { Draft, type State } from "./transition.ts"
+
+/** The failed attempts at one message. */
+export interface Attempts {
+  count: number
+  /** Whether the policy's delay is still to be waited for. */
+  due: boolean
+  last: Cause.Cause<unknown>
+  /** Whether the policy has ended. */
+  exhausted: boolean
+  /** Where the policy stands. */
+  step: ((input: unknown) => Effect.Effect<unknown, unknown>) | undefined
+}
+
+/** A caller, and what is to be told it. */
+export interface Settlement {
+  readonly caller: Caller
+  readonly answer: Answer.Answer
+}
+
+/** What an execution needs of the server it belongs to. */
+export interface Server extends Address {
+  readonly id: number
+  readonly decodedKey: unknown
+  /** There is a step to commit. */
+  readonly ready: () => void
+  /** Something that was waited for is over: messages may be handled again. */
+  readonly pump: () => void
+  /** Takes back messages that were handled in vain, in their order. */
+  readonly putBack: (messages: ReadonlyArray<Message>) => void
+  /** Takes a message that was given back from where it waits. */
+  readonly take: (message: Message) => void
+  /** Takes back a message that came in directly and has to be durable before it is tried again. */
+  readonly putInLine: (message: Message) => void
+}
+
+/** What an execution needs of the node. */
+export interface Environment {
+  /** Whether a message was sent by this node, under whichever of its numbers. */
+  readonly isLocal: (node: number) => boolean
+  /** Waits as the policy says after a failed attempt; `false` when there is no further one. */
+  readonly backOff: (
+    kind: string,
+    attempts: Attempts,
+    next: (again: boolean) => void
+  ) => Fiber.Fiber<unknown, unknown>
+  /** Called for every failed attempt, and for typed failures that nobody hears. */
+  readonly attemptFailed: (server: Address, message: Message, cause: Cause.Cause<unknown>, parked: boolean) => void
+  readonly castFailed: (server: Address, message: Message, error: unknown) => void
+}
+
+export class Execution {
+  readonly #server: Server
+  readonly #environment: Environment
+  #version = 0
+  #state: State | undefined
+  #taken = 0
+  #draft: Draft | undefined
+  #inFlight: Draft | undefined
+  /** The number of arrivals when the statement in flight was sent. */
+  #sentAt = 0
+  #busy = false
+  #isBackingOff = false
+  #running: { readonly message: Message; fiber: Fiber.Fiber<unknown, unknown> | undefined } | undefined
+  /** What a handler answered while the step before it was in flight. */
+  #afterFlight: (() => void) | undefined
+  /** Goes up when everything under way became void. */
+  #epoch = 0
+  /** Encode every single state: the last batch held one that does not encode, and it must be told which. */
+  #careful = false
+  readonly #attempts = new Map<string, Attempts>()
+
+  constructor(server: Server, environment: Environment) {
+    this.#server = server
+    this.#environment = environment
+  }
+
+  /** Starts on a state: none where the server is new, and `init` is to give one. */
+  begin(version: number, taken: number, state: State | undefined): void {
+    this.#version = version
+    this.#taken = taken
+    this.#state = state
+  }
+
+  get version(): number {
+    return this.#version
+  }
+
+  /** How far the line is consumed, when what is under way comes to be. */
+  get taken(): number {
+    return this.#draft?.taken ?? this.#inFlight?.taken ?? this.#taken
+  }
+
+  get sentAt(): number {
+    return this.#sentAt
+  }
+
+  /** A step is in flight. */
+  get isInFlight(): boolean {
+    return this.#inFlight !== undefined
+  }
+
+  /** Something is being handled or committed. */
+  get isWorking(): boolean {
+    return this.#busy || this.#draft !== undefined || this.#inFlight !== undefined
+  }
+
+  /** Waiting for the next attempt at a message that failed. */
+  get isBackingOff(): boolean {
+    return this.#isBackingOff
+  }
+
+  /** Whether the step being made holds only as long as nothing else is in line. */
+  get isGuarded(): boolean {
+    return this.#draft?.guard !== undefined
+  }
+
+  /** Whether what is under way has a message in it that came in directly, and may still be refused. */
+  get hasDirect(): boolean {
+    return this.#draft?.hasDirect === true || this.#inFlight?.hasDirect === true ||
+      this.#running?.message.position === 0
+  }
+
+  /** The messages under way, in order. */
+  get messages(): ReadonlyArray<Message> {
+    const steps = [...(this.#inFlight?.steps ?? []), ...(this.#draft?.steps ?? [])]
+    const handled = steps.map((step) => step.message)
+    return this.#running === undefined ? handled : [...handled, this.#running.message]
+  }
+
+  /** Handles one message after the other, until there is none or one of them has to be waited for. */
+  handleAll(registration: Registration, next: () => Message | undefined): void {
+    if (this.#busy || this.#inFlight !== undefined) return
+    this.#busy = true
+    let going = true
+    while (going) {
+      if (this.#draft !== undefined && this.#draft.steps.length >= (this.#careful ? 1 : registration.maxBatch)) break
+      const message = next()
+      if (message === undefined) break
+      going = this.#step(registration, message)
+    }
+    if (going) this.#busy = false
+  }
+
+  /** Says that there is a step to commit, if there is one. */
+  announce(): void {
+    if (this.#draft !== undefined && !this.#draft.isEmpty) this.#server.ready()
+  }
+
+  get #current(): State | undefined {
+    return this.#draft?.state ?? this.#inFlight?.state ?? this.#state
+  }
+
+  #draftNow(state: State | undefined): Draft {
+    return this.#draft ??= new Draft(this.#version, state, this.#taken)
+  }
+
+  /** Handles one message. `false`: something must be waited for, and goes on by itself. */
+  #step(registration: Registration, message: Message): boolean {
+    if (message.recorded === undefined && message.primaryKey !== undefined) {
+      message.recorded = this.#draft?.outcomes.get(message.primaryKey)
+    }
+    const attempts = this.#attempts.get(message.id)
+    if (message.recorded === undefined && attempts !== undefined) {
+      message.attempts = attempts.count
+      if (attempts.exhausted) return this.#park(message, attempts)
+      if (attempts.due) {
+        this.#backOff(registration, message, attempts)
+        return false
+      }
+    }
+    return this.#withState(registration, message, (state) =>
+      message.recorded === undefined
+        ? this.#attempt(registration, message, state)
+        : this.#add(
+          registration,
+          message,
+          Answer.decode(message.operation, this.#server, message.recorded),
+          undefined,
+          []
+        ))
+  }
+
+  /** Goes on with the state, which is made first where there is none yet. */
+  #withState(registration: Registration, message: Message, go: (state: State) => boolean): boolean {
+    const state = this.#current
+    if (state !== undefined) return go(state)
+    const use = (exit: Exit.Exit<unknown, unknown>): boolean => {
+      if (Exit.isFailure(exit)) return this.#failed(registration, message, exit.cause)
+      this.#state = { value: exit.value, text: undefined }
+      return go(this.#state)
+    }
+    const exit = initialise(registration, this.#server.decodedKey, this.#wait(message, use))
+    return exit === undefined ? false : use(exit)
+  }
+
+  #attempt(registration: Registration, message: Message, state: State): boolean {
+    if (message.undecodable !== undefined) {
+      return this.#failed(registration, message, Cause.die(new Error(message.undecodable)))
+    }
+    const handled = handle(
+      registration,
+      this.#server,
+      message,
+      state.value,
+      this.#wait(message, (result: Handled) => this.#conclude(registration, message, result))
+    )
+    return handled === undefined ? false : this.#conclude(registration, message, handled)
+  }
+
+  /** For something that has to be waited for: what comes of it counts only if nothing became void meanwhile. */
+  #wait<A>(message: Message, use: (result: A) => boolean) {
+    const epoch = this.#epoch
+    const done = (result: A): void => {
+      if (epoch !== this.#epoch) return
+      if (this.#inFlight !== undefined) {
+        this.#afterFlight = () => done(result)
+        return
+      }
+      this.#running = undefined
+      if (use(result)) {
+        this.#busy = false
+        this.#server.pump()
+      } else {
+        this.announce()
+      }
+    }
+    return {
+      started: (fiber: Fiber.Fiber<unknown, unknown>) => {
+        this.#running = { message, fiber }
+      },
+      done
+    }
+  }
+
+  #conclude(registration: Registration, message: Message, handled: Handled): boolean {
+    switch (handled._tag) {
+      case "Outcome":
+        return this.#add(
+          registration,
+          message,
+          handled.value === undefined ? Answer.nothing : { _tag: "Success", value: handled.value },
+          handled.next,
+          handled.outgoing
+        )
+      case "Failure":
+        if (message.mode === "cast") this.#environment.castFailed(this.#server, message, handled.error)
+        return this.#add(registration, message, { _tag: "Failure", error: handled.error }, undefined, [])
+      case "Defect":
+        return this.#failed(registration, message, handled.cause)
+    }
+  }
+
+  /** Adds a handled message to the step. */
+  #add(
+    registration: Registration,
+    message: Message,
+    answer: Answer.Answer,
+    next: unknown,
+    outgoing: ReadonlyArray<Outgoing>
+  ): boolean {
+    const before = this.#current
+    if (before === undefined) return this.#failed(registration, message, Cause.die(new Error("no state")))
+    let state = before
+    if (next !== undefined && next !== before.value) {
+      state = { value: next, text: undefined }
+      if (this.#careful) {
+        const text = this.#encodeState(registration, state)
+        if (!text.ok) {
+          return this.#failed(
+            registration,
+            message,
+            Cause.die(new Error(`the next state does not encode: ${text.issue}`))
+          )
+        }
+        state = text.value
+      }
+    }
+    const wantsText = message.primaryKey !== undefined || (message.mode === "call" && this.#repliesByRow(message))
+    let text: string | undefined = message.recorded
+    if (text === undefined && wantsText) {
+      const encoded = Answer.encode(message.operation, answer)
+      if (!encoded.ok) {
+        return this.#failed(registration, message, Cause.die(new Error(`the reply does not encode: ${encoded.issue}`)))
+      }
+      text = encoded.value
+    }
+    const draft = this.#draftNow(before)
+    draft.state = state
+    this.#take(draft, message)
+    for (const item of outgoing) draft.outgoing.push(item)
+    if (message.primaryKey !== undefined && message.recorded === undefined && text !== undefined) {
+      draft.outcomes.set(message.primaryKey, text)
+    }
+    this.#finish(draft, message, answer, text)
+    return true
+  }
+
+  #take(draft: Draft, message: Message): void {
+    if (message.position > 0) draft.taken = message.position
+    else if (message.horizon === undefined) draft.guard ??= draft.taken
+  }
+
+  #repliesByRow(message: Message): boolean {
+    return message.caller === undefined && !this.#environment.isLocal(message.node)
+  }
+
+  #finish(draft: Draft, message: Message, answer: Answer.Answer, text: string | undefined): void {
+    draft.steps.push({ message, answer })
+    if (message.mode === "call" && text !== undefined && this.#repliesByRow(message)) {
+      draft.replies.push({ node: message.node, call: message.call, value: text })
+    }
+  }
+
+  /** A failed attempt. A direct message goes into the line first, so that it is durable. */
+  #failed(registration: Registration, message: Message, cause: Cause.Cause<unknown>): boolean {
+    let attempts = this.#attempts.get(message.id)
+    if (attempts === undefined) {
+      attempts = { count: 0, due: false, last: cause, exhausted: false, step: undefined }
+      this.#attempts.set(message.id, attempts)
+    }
+    attempts.count++
+    attempts.last = cause
+    message.attempts = attempts.count
+    this.#environment.attemptFailed(this.#server, message, cause, false)
+    if (message.position === 0) {
+      attempts.due = true
+      if (message.caller?.gone === true) this.#attempts.delete(message.id)
+      this.#server.putInLine(message)
+      return true
+    }
+    this.#backOff(registration, message, attempts)
+    return false
+  }
+
+  #backOff(registration: Registration, message: Message, attempts: Attempts): void {
+    this.#isBackingOff = true
+    const { done, started } = this.#wait(message, (again: boolean) => {
+      this.#isBackingOff = false
+      attempts.due = false
+      if (again) return this.#step(registration, message)
+      attempts.exhausted = true
+      return this.#park(message, attempts)
+    })
+    started(this.#environment.backOff(this.#server.kind, attempts, done))
+  }
+
+  /** Takes a message out of the line for good, to lie where it can be seen, and tells whoever waits for it. */
+  #park(message: Message, attempts: Attempts): boolean {
+    const failure = Cause.pretty(attempts.last)
+    // Without a state where it is `init` that fails: there is none, and none comes of it.
+    const draft = this.#draftNow(this.#current)
+    this.#take(draft, message)
+    draft.parked.push({ message: message.stored(), attempts: attempts.count, failure })
+    const answer: Answer.Answer = {
+      _tag: "Broken",
+      error: new DurableServerError({
+        reason: new MessageParked({
+          kind: this.#server.kind,
+          key: this.#server.key,
+          rpc: message.operation.tag,
+          messageId: message.id,
+          attempts: attempts.count,
+          failure
+        })
+      })
+    }
+    const text = Answer.encode(message.operation, answer)
+    this.#finish(draft, message, answer, text.ok ? text.value : undefined)
+    this.#environment.attemptFailed(this.#server, message, attempts.last, true)
+    return true
+  }
+
+  #encodeState(registration: Registration, state: State): Checked<State> {
+    if (state.text !== undefined) return { ok: true, value: state }
+    const codec = registration.definition.state
+    const text = codec.encode(state.value)
+    if (text.ok) return { ok: true, value: { value: state.value, text: text.value } }
+    // A plain object where the schema is a class has the same type, so it is let in.
+    const made = codec.make(state.value)
+    const again = made.ok ? codec.encode(made.value) : text
+    return again.ok && made.ok ? { ok: true, value: { value: made.value, text: again.value } } : text
+  }
+
+  /** Hands the step over to be committed. From now on nothing is added to it. `undefined`: there is none. */
+  seal(registration: Registration, sentAt: number): Member | undefined {
+    const draft = this.#draft
+    if (this.#inFlight !== undefined || draft === undefined) return undefined
+    this.#draft = undefined
+    const encoded = draft.state === undefined ? undefined : this.#encodeState(registration, draft.state)
+    if (encoded?.ok === false) {
+      // One of the states in this step is not a state. Do it over, one message at a time, to see whose.
+      this.#careful = true
+      this.#void(draft)
+      const first = draft.steps[0]?.message
+      if (draft.state === draft.from && first !== undefined) {
+        this.#state = undefined
+        this.#failedAlone(registration, first, `the state that init gives does not encode: ${encoded.issue}`)
+      }
+      this.#server.pump()
+      return undefined
+    }
+    if (encoded !== undefined) draft.state = encoded.value.text === draft.from?.text ? draft.from : encoded.value
+    this.#inFlight = draft
+    this.#sentAt = sentAt
+    if (!draft.writes) return { _tag: "Check", id: this.#server.id, version: draft.version, guard: draft.guard }
+    return draft.toTransition(this.#server.id)
+  }
+
+  /** A message that was given back turns out to be the culprit. */
+  #failedAlone(registration: Registration, message: Message, failure: string): void {
+    this.#server.take(message)
+    this.#busy = !this.#failed(registration, message, Cause.die(new Error(failure)))
+  }
+
+  /**
+   * The verdict on the step in flight. Callers are told later, through `settled`, when everything is in order. Gives what is to
+   * be done after that, when there is something.
+   */
+  decided(
+    registration: Registration | undefined,
+    verdict: Verdict,
+    settled: Array<Settlement>
+  ): (() => void) | undefined {
+    const draft = this.#inFlight
+    if (draft === undefined) return undefined
+    this.#inFlight = undefined
+    switch (verdict._tag) {
+      case "Done": {
+        if (draft.writes) this.#version = draft.version + 1
+        this.#state = draft.state
+        this.#taken = draft.taken
+        for (const { answer, message } of draft.steps) {
+          if (this.#attempts.size > 0) this.#attempts.delete(message.id)
+          if (message.caller === undefined) continue
+          // Nobody hears what a cast comes to, only that it has.
+          settled.push({ caller: message.caller, answer: message.mode === "cast" ? Answer.nothing : answer })
+        }
+        if (this.#careful && draft.steps.length > 0) this.#careful = false
+        const resume = this.#afterFlight
+        this.#afterFlight = undefined
+        return resume
+      }
+      case "LineMoved":
+      case "Superseded":
+        this.#void(draft)
+        return undefined
+      case "Known":
+        for (const { message } of draft.steps) {
+          if (message.primaryKey !== undefined) {
+            message.recorded = verdict.replies.get(message.primaryKey) ?? message.recorded
+          }
+        }
+        this.#void(draft)
+        return undefined
+      case "Failed": {
+        const only = draft.steps.length === 1 ? draft.steps[0]?.message : undefined
+        this.#void(draft)
+        this.#careful = true
+        if (only !== undefined && registration !== undefined) this.#failedAlone(registration, only, verdict.failure)
+        return undefined
+      }
+    }
+  }
+
+  /** Everything under way is void, and the state is not ours any more. What was under way is given back. */
+  end(): void {
+    const draft = this.#inFlight ?? this.#draft
+    this.#inFlight = undefined
+    this.#void(draft)
+    this.#attempts.clear()
+    this.#state = undefined
+  }
+
+  /** Gives back the messages of a step that did not come to be, and of the attempt that stood on it. */
+  #void(draft: Draft | undefined): void {
+    const messages = (draft?.steps ?? []).map((step) => step.message)
+    const open = this.#draft
+    if (open !== undefined && open !== draft) messages.push(...open.steps.map((step) => step.message))
+    this.#draft = undefined
+    if (this.#running !== undefined) {
+      messages.push(this.#running.message)
+      this.#running.fiber?.interruptUnsafe()
+      this.#running = undefined
+    }
+    this.#afterFlight = undefined
+    this.#isBackingOff = false
+    this.#epoch++
+    this.#busy = false
+    if (messages.length > 0) this.#server.putBack(messages)
+  }
+}
