@@ -1,9 +1,9 @@
 /**
  * How a server handles the messages it is given: one at a time over its state, in steps that are committed as a whole.
  *
- * A step grows, message by message, until the committer seals it. While it is in flight the next one is made upon it, up to
- * the first message that has to be waited for; what the verdict makes void is given back, to be handled again. A message whose
- * handler fails is tried again as the policy says, and is parked when that has ended.
+ * A step grows, message by message, until the committer seals it. While it is in flight no other message is begun, but a
+ * handler that was running already goes on, over the state that the step comes to. What the verdict makes void is given back,
+ * to be handled again. A message whose handler fails is tried again as the policy says, and is parked when that has ended.
  */
 import * as Cause from "effect/Cause"
 import type * as Effect from "effect/Effect"
@@ -136,13 +136,6 @@ export class Execution {
   get hasDirect(): boolean {
     return this.#draft?.hasDirect === true || this.#inFlight?.hasDirect === true ||
       this.#running?.message.position === 0
-  }
-
-  /** The messages under way, in order. */
-  get messages(): ReadonlyArray<Message> {
-    const steps = [...(this.#inFlight?.steps ?? []), ...(this.#draft?.steps ?? [])]
-    const handled = steps.map((step) => step.message)
-    return this.#running === undefined ? handled : [...handled, this.#running.message]
   }
 
   /** Handles one message after the other, until there is none or one of them has to be waited for. */
