@@ -2,12 +2,26 @@
  * The transition that the running handler belongs to. It is there inside handlers and nowhere else.
  *
  * What a handler sends to other servers joins it: the messages are put in line by the very commit that stores the handler's
- * state, or not at all. Nothing has to be said for that: a plain `cast` made inside a handler finds the transition by itself.
+ * state, or not at all. Nothing has to be said for that: a plain `cast` made inside a handler finds the transition by itself,
+ * and so does `DurableServer.replyTo`.
  *
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import type { Outgoing } from "./DurableStorage.ts"
+import type { Outgoing, Reply } from "./DurableStorage.ts"
+
+/**
+ * An answer to the sender of an earlier message.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface LateReply extends Reply {
+  /** Nobody waits for the answer to a cast, but it may be recorded. */
+  readonly mode: "call" | "cast"
+  /** The key that it is to be recorded under. */
+  readonly primaryKey: string | undefined
+}
 
 /**
  * The running handler's transition, as a service that only handlers have.
@@ -23,4 +37,6 @@ export class CurrentTransition extends Context.Service<CurrentTransition, {
   readonly isOpen: () => boolean
   /** Adds a message to what the transition sends. */
   readonly stage: (outgoing: Outgoing) => void
+  /** Adds an answer to the sender of an earlier message. */
+  readonly answer: (reply: LateReply) => void
 }>()("holdfast/durable/CurrentTransition") {}

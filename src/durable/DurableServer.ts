@@ -21,6 +21,7 @@ import type { DurableNode } from "./DurableNode.ts"
 import type { DurableServerError } from "./DurableServerError.ts"
 import * as client from "./internal/client.ts"
 import { compile } from "./internal/definition.ts"
+import { answer, codecOf } from "./internal/from.ts"
 import { register } from "./internal/register.ts"
 import type { Outcome } from "./Outcome.ts"
 
@@ -158,6 +159,8 @@ export interface Request<Self extends Any, T extends string> {
   readonly key: KeyOf<Self>
   /** Whether somebody waits for the answer. */
   readonly event: "call" | "cast"
+  /** The sender, to be answered later by `replyTo` or `failTo`. `From` keeps it in a state. */
+  readonly from: From<Rpc.Success<RpcOf<Self, T>>, Rpc.Error<RpcOf<Self, T>>>
   /** The same for every attempt at this message, and for no other message. */
   readonly messageId: string
   /** From 1. */
@@ -169,6 +172,35 @@ export interface Request<Self extends Any, T extends string> {
   ): Outcome<Rpc.Success<RpcOf<Self, T>>, StateOf<Self>>
   /** Sets the state where one is given. Only for operations without a success: a call resolves at the commit. */
   noReply: Rpc.Success<RpcOf<Self, T>> extends void ? (next?: StateOf<Self>) => Outcome<void, StateOf<Self>> : never
+  /**
+   * Sets the state where one is given, and leaves the answer to a later message: keep `from`, and answer it by `replyTo`. As
+   * long as a message with a `primaryKey` is not answered, a repeat of it is handled like a message of its own.
+   */
+  replyLater(next?: StateOf<Self>): Outcome<never, StateOf<Self>>
+  /**
+   * Answers, sets the state where one is given, and lets the server leave memory once that is on disk. The next message to it
+   * finds the state as it was left, in whichever process. A reason other than `"normal"` is logged.
+   */
+  stop(
+    options:
+      & { readonly reason: string; readonly state?: StateOf<Self> | undefined }
+      & StopReply<
+        Rpc.Success<RpcOf<Self, T>>
+      >
+  ): Outcome<Rpc.Success<RpcOf<Self, T>>, StateOf<Self>>
+}
+
+/** The reply of a server that stops: needed where the operation declares a success. */
+type StopReply<A> = [A] extends [void] ? { readonly reply?: A } : { readonly reply: A }
+
+/**
+ * The sender of a message whose operation succeeds with `A` and fails with `E`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface From<in A, in E> {
+  readonly "~holdfast/durable/From": { readonly _A: (_: A) => void; readonly _E: (_: E) => void }
 }
 
 /** A value, or an Effect of one. */
@@ -189,7 +221,7 @@ export interface Behaviour<Self extends Any> {
     readonly [T in Tag<Self>]: (
       request: Request<Self, T>
     ) => OrEffect<
-      Outcome<Rpc.Success<RpcOf<Self, T>>, StateOf<Self>>,
+      Outcome<Rpc.Success<RpcOf<Self, T>>, StateOf<Self>, any>,
       Rpc.Error<RpcOf<Self, T>> | DurableServerError,
       any
     >
@@ -206,8 +238,12 @@ export type Checked<Self extends Any, B> = B extends { readonly handlers: infer 
   ? { readonly handlers: { readonly [K in Exclude<keyof H, Tag<Self>>]: never } }
   : unknown
 
-/** The services of what a function gives back. */
-type ServicesOf<F> = F extends (...args: any) => infer X ? X extends Effect.Effect<any, any, infer R> ? R : never
+/** The services of the actions of an outcome. */
+type ActionServices<X> = X extends Outcome<any, any, infer R> ? R : never
+
+/** The services of what a function gives back, and of the actions of its outcome. */
+type ServicesOf<F> = F extends (...args: any) => infer X
+  ? X extends Effect.Effect<infer O, any, infer R> ? R | ActionServices<O> : ActionServices<X>
   : never
 
 /**
@@ -378,3 +414,58 @@ export const make = <
   }
   return Definition as never
 }
+
+/**
+ * A schema for the sender of a message, so that a state can keep it until its answer is known.
+ *
+ * **Example** (A gate that opens for all who wait)
+ *
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Rpc } from "effect/rpc"
+ * import { DurableServer } from "holdfast/durable"
+ *
+ * const Pass = Rpc.make("Pass", { success: Schema.DateTimeUtcFromString })
+ *
+ * class Gate extends DurableServer.make("Gate", {
+ *   state: Schema.Struct({ waiting: Schema.Array(DurableServer.From(Pass)) }),
+ *   protocol: [Pass, Rpc.make("Open", { payload: { at: Schema.DateTimeUtcFromString } })]
+ * }) {}
+ *
+ * export const GateLive = Gate.toLayer({
+ *   init: () => ({ waiting: [] }),
+ *   handlers: {
+ *     Pass: ({ from, replyLater, state }) => replyLater({ waiting: [...state.waiting, from] }),
+ *     Open: Effect.fnUntraced(function*({ noReply, payload, state }) {
+ *       for (const from of state.waiting) yield* DurableServer.replyTo(from, payload.at)
+ *       return noReply({ waiting: [] })
+ *     })
+ *   }
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const From = <R extends Rpc.Any>(rpc: R): Schema.Codec<From<Rpc.Success<R>, Rpc.Error<R>>, string> =>
+  codecOf(rpc as unknown as Rpc.AnyWithProps) as never
+
+/**
+ * Answers the sender of an earlier message, by the commit of the handler that runs: with its state, or not at all.
+ *
+ * The answer survives whatever becomes of this process; a sender that waits no longer is passed over. Only handlers can do it.
+ *
+ * @since 0.1.0
+ * @category replying later
+ */
+export const replyTo = <A, E>(from: From<A, E>, value: NoInfer<A>): Effect.Effect<void, never, CurrentTransition> =>
+  answer(from as never, { _tag: "Success", value })
+
+/**
+ * Answers the sender of an earlier message with a failure that its operation declares. Otherwise as `replyTo`.
+ *
+ * @since 0.1.0
+ * @category replying later
+ */
+export const failTo = <A, E>(from: From<A, E>, error: NoInfer<E>): Effect.Effect<void, never, CurrentTransition> =>
+  answer(from as never, { _tag: "Failure", error })

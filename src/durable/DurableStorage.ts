@@ -168,8 +168,8 @@ export interface Transition {
   readonly taken: number
   /** The new state, encoded; `undefined` where it stays. */
   readonly state: string | undefined
-  /** Answers to keep under their keys. */
-  readonly outcomes: ReadonlyArray<{ readonly primaryKey: string; readonly reply: string }>
+  /** Answers to keep under their keys. One that is known already refuses the member, unless it is late. */
+  readonly outcomes: ReadonlyArray<KeyedOutcome>
   readonly replies: ReadonlyArray<Reply>
   readonly outgoing: ReadonlyArray<Outgoing>
   readonly parked: ReadonlyArray<Parked>
@@ -238,6 +238,20 @@ export type Hint =
   | { readonly _tag: "Replies" }
   | { readonly _tag: "Unattended" }
   | { readonly _tag: "Everything" }
+
+/**
+ * What a message with a primary key came to.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface KeyedOutcome {
+  readonly primaryKey: string
+  /** `undefined`: it was handled, and is answered later. */
+  readonly reply: string | undefined
+  /** The answer to an earlier message: kept where there is none yet. */
+  readonly late: boolean
+}
 
 /**
  * One node's way into the storage.

@@ -176,7 +176,8 @@ class Store {
     }
     if (member._tag === "Transition") {
       const known = new Map<string, string>()
-      for (const { primaryKey } of member.outcomes) {
+      for (const { late, primaryKey } of member.outcomes) {
+        if (late) continue
         const recorded = server.outcomes.get(primaryKey)
         if (recorded !== undefined) known.set(primaryKey, recorded)
       }
@@ -192,7 +193,9 @@ class Store {
     server.taken = transition.taken
     if (transition.state !== undefined) server.state = transition.state
     while (server.line[0] !== undefined && server.line[0].position <= transition.taken) server.line.shift()
-    for (const { primaryKey, reply } of transition.outcomes) server.outcomes.set(primaryKey, reply)
+    for (const { primaryKey, reply } of transition.outcomes) {
+      if (server.outcomes.get(primaryKey) === undefined) server.outcomes.set(primaryKey, reply)
+    }
     for (const parked of transition.parked) server.parked.push(parked)
   }
 

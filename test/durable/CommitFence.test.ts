@@ -104,7 +104,7 @@ for (const [name, StoreLive] of [["MemoryStorage", MemoryStore], ["PostgresStora
     // Groups in which servers only change their state go another way than those that do more.
     const shapes = {
       "that only changes its state": {},
-      "that does more": { outcomes: [{ primaryKey: "k", reply: "{}" }] }
+      "that does more": { outcomes: [{ primaryKey: "k", reply: "{}", late: false }] }
     }
     for (const [shape, more] of Object.entries(shapes)) {
       it.effect(`a step ${shape} from a version that is no longer the last is refused`, () =>
@@ -181,14 +181,20 @@ for (const [name, StoreLive] of [["MemoryStorage", MemoryStore], ["PostgresStora
         const [stale, moved, fine, also, known, last] = servers
         if (!stale || !moved || !fine || !also || !known || !last) return
         yield* second.commit([enqueue([{ id: moved.id, message: message(second) }])])
-        yield* first.commit([transition(known, { outcomes: [{ primaryKey: "once", reply: "\"first\"" }] })])
+        yield* first.commit([
+          transition(known, { outcomes: [{ primaryKey: "once", reply: "\"first\"", late: false }] })
+        ])
         const verdicts = yield* first.commit([
           transition(also),
           transition({ ...stale, version: stale.version - 1 }),
           transition(fine, { guard: 0 }),
           transition(moved, { guard: 0 }),
           transition({ ...known, version: known.version + 1 }, {
-            outcomes: [{ primaryKey: "once", reply: "\"second\"" }, { primaryKey: "other", reply: "\"\"" }]
+            outcomes: [{ primaryKey: "once", reply: "\"second\"", late: false }, {
+              primaryKey: "other",
+              reply: "\"\"",
+              late: false
+            }]
           }),
           transition(last)
         ])
@@ -200,6 +206,29 @@ for (const [name, StoreLive] of [["MemoryStorage", MemoryStore], ["PostgresStora
         }
         for (const server of [stale, moved]) assert.isUndefined((yield* stored(first, server)).state)
         assert.strictEqual((yield* stored(first, known)).version, known.version + 1)
+      }))
+
+    it.effect("a late answer is kept where there is none yet, and refuses nothing where there is one", () =>
+      Effect.gen(function*() {
+        const { first } = yield* Store
+        const server = yield* claimNew(first)
+        const outcome = (reply: string | undefined, late: boolean) => ({
+          outcomes: [{ primaryKey: "k", reply, late }]
+        })
+        const at = (version: number) => ({ ...server, version: server.version + version })
+        const verdicts = yield* Effect.forEach(
+          [
+            outcome(undefined, false),
+            outcome(undefined, false),
+            outcome("\"late\"", true),
+            outcome("\"too late\"", true),
+            outcome("\"again\"", false)
+          ],
+          (more, n) => Effect.map(first.commit([transition(at(n), more)]), ([verdict]) => verdict)
+        )
+        assert.deepStrictEqual(verdicts.map((verdict) => verdict?._tag), ["Done", "Done", "Done", "Done", "Known"])
+        const last = verdicts.at(-1)
+        assert.deepStrictEqual(last?._tag === "Known" ? Array.from(last.replies) : [], [["k", "\"late\""]])
       }))
 
     for (const refusal of ["version", "line", "key"] as const) {
@@ -215,7 +244,9 @@ for (const [name, StoreLive] of [["MemoryStorage", MemoryStore], ["PostgresStora
           ])
           let version = refused.version
           if (refusal === "key") {
-            yield* first.commit([transition(refused, { outcomes: [{ primaryKey: "known", reply: "\"first\"" }] })])
+            yield* first.commit([
+              transition(refused, { outcomes: [{ primaryKey: "known", reply: "\"first\"", late: false }] })
+            ])
             version++
           }
           const everything = (server: typeof done) => {
@@ -223,7 +254,7 @@ for (const [name, StoreLive] of [["MemoryStorage", MemoryStore], ["PostgresStora
             return {
               takenBefore: 0,
               taken: 1,
-              outcomes: [{ primaryKey: "fresh", reply: `"${server.id}"` }],
+              outcomes: [{ primaryKey: "fresh", reply: `"${server.id}"`, late: false }],
               replies: [said("reply")],
               outgoing: [
                 { id: target.id, message: message(first) },
@@ -239,7 +270,7 @@ for (const [name, StoreLive] of [["MemoryStorage", MemoryStore], ["PostgresStora
               ...ofRefused,
               guard: refusal === "line" ? 1 : undefined,
               outcomes: refusal === "key"
-                ? [...ofRefused.outcomes, { primaryKey: "known", reply: "\"second\"" }]
+                ? [...ofRefused.outcomes, { primaryKey: "known", reply: "\"second\"", late: false }]
                 : ofRefused.outcomes
             }),
             transition(done, ofDone)
@@ -264,7 +295,7 @@ for (const [name, StoreLive] of [["MemoryStorage", MemoryStore], ["PostgresStora
           assert.deepStrictEqual([after.version, after.taken], [version, 0])
           assert.strictEqual((yield* stored(first, done)).taken, 1)
           // Their keys: one that is free is taken, one that is taken is known.
-          const again = { primaryKey: "fresh", reply: "\"again\"" }
+          const again = { primaryKey: "fresh", reply: "\"again\"", late: false }
           const verdicts = yield* first.commit([
             transition({ ...refused, version: version + 1 }, { outcomes: [again] }),
             transition({ ...done, taken: 1, version: done.version + 2 }, { outcomes: [again] })
@@ -405,7 +436,7 @@ for (const [name, StoreLive] of [["MemoryStorage", MemoryStore], ["PostgresStora
         ])
         assert.deepStrictEqual(line.map(({ recorded }) => recorded), [undefined, undefined, undefined])
         yield* first.commit([
-          transition(server, { taken: 1, outcomes: [{ primaryKey: "a", reply: "\"done\"" }] })
+          transition(server, { taken: 1, outcomes: [{ primaryKey: "a", reply: "\"done\"", late: false }] })
         ])
         yield* send("a", "cast")
         yield* send("a", "call")
@@ -423,7 +454,7 @@ layer(PostgresStore, { excludeTestServices: true })("CommitFence: PostgresStorag
     Effect.gen(function*() {
       const { first, second } = yield* Store
       for (const size of [1, 2, 7]) {
-        for (const shape of [{}, { outcomes: [{ primaryKey: "k", reply: "{}" }] }]) {
+        for (const shape of [{}, { outcomes: [{ primaryKey: "k", reply: "{}", late: false }] }]) {
           const servers = yield* Effect.all(Array.from({ length: size }, () => claimNew(first)))
           const bad = size >> 1
           const verdicts = yield* first.commit(
@@ -453,7 +484,7 @@ layer(PostgresStore, { excludeTestServices: true })("CommitFence: PostgresStorag
       yield* sql`SELECT holdfast.bury_members(ARRAY[${BigInt(node.node())}])`
       const groups: ReadonlyArray<ReadonlyArray<DurableStorage.Member>> = [
         [transition(server)],
-        [transition(server, { outcomes: [{ primaryKey: "k", reply: "{}" }] })],
+        [transition(server, { outcomes: [{ primaryKey: "k", reply: "{}", late: false }] })],
         [transition(server), transition(server)],
         [enqueue([{ id: target.id, message: message(node) }])]
       ]

@@ -149,7 +149,9 @@ for (
             yield* check(
               "steps with more",
               "server",
-              node.commit(next().map((server) => step(server, { outcomes: [{ primaryKey: "k", reply: "{}" }] })))
+              node.commit(
+                next().map((server) => step(server, { outcomes: [{ primaryKey: "k", reply: "{}", late: false }] }))
+              )
             )
             version++
             const enqueue = () =>
@@ -216,7 +218,10 @@ layer(TestPostgres.layer, { excludeTestServices: true })("LockOrder, four nodes"
               message: message(node, n % 2 === 0 ? `k${n}` : undefined)
             }))
             const steps = held.map((server, n) =>
-              step(server, n % 3 === 0 ? { outgoing, outcomes: [{ primaryKey: `k${n}`, reply: "{}" }] } : {})
+              step(
+                server,
+                n % 3 === 0 ? { outgoing, outcomes: [{ primaryKey: `k${n}`, reply: "{}", late: false }] } : {}
+              )
             )
             const verdicts = yield* node.commit([...steps, {
               _tag: "Enqueue",

@@ -135,6 +135,39 @@ export const wrongInit = Airport.toLayer({
   }
 })
 
+/** What actions after the commit use is asked for as well. */
+export const actions: Layer.Layer<never, never, DurableNode.DurableNode | Weather> = Airport.toLayer({
+  init,
+  handlers: {
+    Departed: ({ noReply }) => noReply().afterCommit((tally) => Effect.andThen(Weather, Effect.succeed(tally.flights))),
+    Current: ({ replyLater }) => replyLater(),
+    Close: ({ noReply }) => noReply()
+  }
+})
+
+export const stops = Airport.toLayer({
+  init,
+  handlers: {
+    Departed: ({ stop }) => stop({ reason: "normal" }),
+    // @ts-expect-error: this operation declares a success, so it has to be given
+    Current: ({ stop }) => stop({ reason: "normal" }),
+    Close: ({ state, stop }) => stop({ reason: "closed", state })
+  }
+})
+
+const Current = Rpc.make("Current", { success: Tally, error: Closed })
+const current = Schema.decodeSync(DurableServer.From(Current))("call 1.2")
+
+/** Late replies are made by handlers and by nobody else, and are what the operation declares. */
+export const late: Effect.Effect<void, never, CurrentTransition.CurrentTransition> = DurableServer.replyTo(
+  current,
+  init("SEA")
+)
+// @ts-expect-error: the reply is a Tally
+export const lateWrong = DurableServer.replyTo(current, 3)
+// @ts-expect-error: the failure is a Closed
+export const lateFailure = DurableServer.failTo(current, new Error("no"))
+
 // @ts-expect-error: a key encodes to a string
 export const wrongKey = DurableServer.make("Wrong", { state: Tally, protocol: [], key: Schema.Int })
 

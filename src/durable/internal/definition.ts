@@ -110,6 +110,15 @@ const operation = (kind: string, rpc: Rpc.AnyWithProps): Operation => {
   }
 }
 
+const operations = new WeakMap<Rpc.Any, Operation>()
+
+/** An operation by its definition alone, for those who meet it outside a protocol. */
+export const operationOf = (rpc: Rpc.AnyWithProps): Operation => {
+  let known = operations.get(rpc)
+  if (known === undefined) operations.set(rpc, known = operation("a durable server", rpc))
+  return known
+}
+
 /** Compiles a definition, and refuses what a durable server cannot keep to. */
 export const compile = (
   kind: string,

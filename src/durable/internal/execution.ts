@@ -10,12 +10,14 @@ import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { DurableServerError, MessageParked } from "../DurableServerError.ts"
-import type { Address, Member, Outgoing, Verdict } from "../DurableStorage.ts"
+import type { Address, Member, Reply, Verdict } from "../DurableStorage.ts"
+import { Actions } from "./actions.ts"
 import * as Answer from "./answer.ts"
 import type { Checked } from "./definition.ts"
-import { handle, type Handled, initialise, type Registration } from "./handling.ts"
+import { handle, type Handled, initialise, nothingStaged, type Registration, type Staged } from "./handling.ts"
 import type { Caller, Message } from "./message.ts"
-import { Draft, type State } from "./transition.ts"
+import { type Action, HandlerOutcome } from "./outcome.ts"
+import { Draft, type State, type Step } from "./transition.ts"
 
 /** The failed attempts at one message. */
 export interface Attempts {
@@ -64,7 +66,23 @@ export interface Environment {
   /** Called for every failed attempt, and for typed failures that nobody hears. */
   readonly attemptFailed: (server: Address, message: Message, cause: Cause.Cause<unknown>, parked: boolean) => void
   readonly castFailed: (server: Address, message: Message, error: unknown) => void
+  readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
+  /** Keeps the caller of a message that will be answered later. */
+  readonly keepCaller: (server: Address, message: Message) => void
+  /** The caller of a message that was sent from here, to be told what a later transition answers; if it still waits. */
+  readonly keptCaller: (reply: Reply) => Settlement | undefined
+  /** Something came to its end. */
+  readonly checkQuiet: () => void
 }
+
+/** The state stays, and nothing else happens. */
+const unchanged = new HandlerOutcome(undefined, undefined)
+
+const noReplies: ReadonlyArray<Reply> = []
+
+const after = (actions: ReadonlyArray<Action>, state: State): Pick<Step, "committed"> => ({
+  committed: actions.length === 0 ? undefined : { state: state.value, actions }
+})
 
 export class Execution {
   readonly #server: Server
@@ -86,10 +104,14 @@ export class Execution {
   /** Encode every single state: the last batch held one that does not encode, and it must be told which. */
   #careful = false
   readonly #attempts = new Map<string, Attempts>()
+  readonly #actions: Actions
+  /** Why the server is to leave memory now. */
+  #stopped: string | undefined
 
   constructor(server: Server, environment: Environment) {
     this.#server = server
     this.#environment = environment
+    this.#actions = new Actions(environment.fork)
   }
 
   /** Starts on a state: none where the server is new, and `init` is to give one. */
@@ -122,6 +144,16 @@ export class Execution {
     return this.#busy || this.#draft !== undefined || this.#inFlight !== undefined
   }
 
+  /** Something is being done after a commit. */
+  get isActing(): boolean {
+    return this.#actions.isRunning
+  }
+
+  /** Why the server is to leave memory now, where its handlers said so. */
+  get stopped(): string | undefined {
+    return this.#stopped
+  }
+
   /** Waiting for the next attempt at a message that failed. */
   get isBackingOff(): boolean {
     return this.#isBackingOff
@@ -144,12 +176,16 @@ export class Execution {
     this.#busy = true
     let going = true
     while (going) {
-      if (this.#draft !== undefined && this.#draft.steps.length >= (this.#careful ? 1 : registration.maxBatch)) break
+      if (this.#draft !== undefined && this.#isFull(registration, this.#draft)) break
       const message = next()
       if (message === undefined) break
       going = this.#step(registration, message)
     }
     if (going) this.#busy = false
+  }
+
+  #isFull(registration: Registration, draft: Draft): boolean {
+    return draft.stop !== undefined || draft.steps.length >= (this.#careful ? 1 : registration.maxBatch)
   }
 
   /** Says that there is a step to commit, if there is one. */
@@ -168,7 +204,7 @@ export class Execution {
   /** Handles one message. `false`: something must be waited for, and goes on by itself. */
   #step(registration: Registration, message: Message): boolean {
     if (message.recorded === undefined && message.primaryKey !== undefined) {
-      message.recorded = this.#draft?.outcomes.get(message.primaryKey)
+      message.recorded = this.#draft?.outcomes.get(message.primaryKey)?.reply
     }
     const attempts = this.#attempts.get(message.id)
     if (message.recorded === undefined && attempts !== undefined) {
@@ -182,13 +218,7 @@ export class Execution {
     return this.#withState(registration, message, (state) =>
       message.recorded === undefined
         ? this.#attempt(registration, message, state)
-        : this.#add(
-          registration,
-          message,
-          Answer.decode(message.operation, this.#server, message.recorded),
-          undefined,
-          []
-        ))
+        : this.#add(registration, message, Answer.decode(message.operation, this.#server, message.recorded)))
   }
 
   /** Goes on with the state, which is made first where there is none yet. */
@@ -245,17 +275,16 @@ export class Execution {
 
   #conclude(registration: Registration, message: Message, handled: Handled): boolean {
     switch (handled._tag) {
-      case "Outcome":
-        return this.#add(
-          registration,
-          message,
-          handled.value === undefined ? Answer.nothing : { _tag: "Success", value: handled.value },
-          handled.next,
-          handled.outgoing
-        )
+      case "Outcome": {
+        const { outcome, staged } = handled
+        const answer = outcome.value === undefined
+          ? Answer.nothing
+          : { _tag: "Success" as const, value: outcome.value }
+        return this.#add(registration, message, answer, outcome, staged)
+      }
       case "Failure":
         if (message.mode === "cast") this.#environment.castFailed(this.#server, message, handled.error)
-        return this.#add(registration, message, { _tag: "Failure", error: handled.error }, undefined, [])
+        return this.#add(registration, message, { _tag: "Failure", error: handled.error })
       case "Defect":
         return this.#failed(registration, message, handled.cause)
     }
@@ -266,9 +295,10 @@ export class Execution {
     registration: Registration,
     message: Message,
     answer: Answer.Answer,
-    next: unknown,
-    outgoing: ReadonlyArray<Outgoing>
+    outcome: HandlerOutcome = unchanged,
+    staged: Staged = nothingStaged
   ): boolean {
+    const { actions, ending, next } = outcome
     const before = this.#current
     if (before === undefined) return this.#failed(registration, message, Cause.die(new Error("no state")))
     let state = before
@@ -286,7 +316,8 @@ export class Execution {
         state = text.value
       }
     }
-    const wantsText = message.primaryKey !== undefined || (message.mode === "call" && this.#repliesByRow(message))
+    const wantsText = ending !== "later" &&
+      (message.primaryKey !== undefined || (message.mode === "call" && this.#repliesByRow(message)))
     let text: string | undefined = message.recorded
     if (text === undefined && wantsText) {
       const encoded = Answer.encode(message.operation, answer)
@@ -298,11 +329,24 @@ export class Execution {
     const draft = this.#draftNow(before)
     draft.state = state
     this.#take(draft, message)
-    for (const item of outgoing) draft.outgoing.push(item)
-    if (message.primaryKey !== undefined && message.recorded === undefined && text !== undefined) {
-      draft.outcomes.set(message.primaryKey, text)
+    for (const item of staged.outgoing) draft.outgoing.push(item)
+    if (message.primaryKey !== undefined && message.recorded === undefined) {
+      draft.outcomes.set(message.primaryKey, { primaryKey: message.primaryKey, reply: text, late: false })
     }
-    this.#finish(draft, message, answer, text)
+    const local: Array<Reply> = []
+    for (const late of staged.lateReplies) {
+      const { primaryKey } = late
+      if (primaryKey !== undefined && draft.outcomes.get(primaryKey)?.reply === undefined) {
+        draft.outcomes.set(primaryKey, { primaryKey, reply: late.value, late: true })
+      }
+      if (late.mode === "call") (this.#environment.isLocal(late.node) ? local : draft.replies).push(late)
+    }
+    if (typeof ending === "object") draft.stop = ending.stop
+    this.#finish(
+      draft,
+      { message, answer: ending === "later" ? undefined : answer, lateReplies: local, ...after(actions, state) },
+      text
+    )
     return true
   }
 
@@ -315,8 +359,9 @@ export class Execution {
     return message.caller === undefined && !this.#environment.isLocal(message.node)
   }
 
-  #finish(draft: Draft, message: Message, answer: Answer.Answer, text: string | undefined): void {
-    draft.steps.push({ message, answer })
+  #finish(draft: Draft, step: Step, text: string | undefined): void {
+    const { message } = step
+    draft.steps.push(step)
     if (message.mode === "call" && text !== undefined && this.#repliesByRow(message)) {
       draft.replies.push({ node: message.node, call: message.call, value: text })
     }
@@ -376,7 +421,11 @@ export class Execution {
       })
     }
     const text = Answer.encode(message.operation, answer)
-    this.#finish(draft, message, answer, text.ok ? text.value : undefined)
+    this.#finish(
+      draft,
+      { message, answer, lateReplies: noReplies, committed: undefined },
+      text.ok ? text.value : undefined
+    )
     this.#environment.attemptFailed(this.#server, message, attempts.last, true)
     return true
   }
@@ -440,11 +489,13 @@ export class Execution {
         if (draft.writes) this.#version = draft.version + 1
         this.#state = draft.state
         this.#taken = draft.taken
-        for (const { answer, message } of draft.steps) {
-          if (this.#attempts.size > 0) this.#attempts.delete(message.id)
-          if (message.caller === undefined) continue
-          // Nobody hears what a cast comes to, only that it has.
-          settled.push({ caller: message.caller, answer: message.mode === "cast" ? Answer.nothing : answer })
+        this.#stopped = draft.stop
+        for (const step of draft.steps) {
+          if (this.#attempts.size > 0) this.#attempts.delete(step.message.id)
+          this.#tell(step, settled)
+          if (step.committed !== undefined && registration !== undefined) {
+            this.#actions.add(step.committed, registration.context, this.#environment.checkQuiet)
+          }
         }
         if (this.#careful && draft.steps.length > 0) this.#careful = false
         const resume = this.#afterFlight
@@ -473,6 +524,19 @@ export class Execution {
     }
   }
 
+  /** Who is to be told what, now that a message is done with. */
+  #tell({ answer, lateReplies, message }: Step, settled: Array<Settlement>): void {
+    for (const reply of lateReplies) {
+      const kept = this.#environment.keptCaller(reply)
+      if (kept !== undefined) settled.push(kept)
+    }
+    if (message.caller === undefined) return
+    // Nobody hears what a cast comes to, only that it has.
+    if (message.mode === "cast") settled.push({ caller: message.caller, answer: Answer.nothing })
+    else if (answer !== undefined) settled.push({ caller: message.caller, answer })
+    else this.#environment.keepCaller(this.#server, message)
+  }
+
   /** Everything under way is void, and the state is not ours any more. What was under way is given back. */
   end(): void {
     const draft = this.#inFlight ?? this.#draft
@@ -480,6 +544,7 @@ export class Execution {
     this.#void(draft)
     this.#attempts.clear()
     this.#state = undefined
+    this.#stopped = undefined
   }
 
   /** Gives back the messages of a step that did not come to be, and of the attempt that stood on it. */

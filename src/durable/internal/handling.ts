@@ -8,7 +8,7 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import type * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
-import { CurrentTransition } from "../CurrentTransition.ts"
+import { CurrentTransition, type LateReply } from "../CurrentTransition.ts"
 import { DurableServerError } from "../DurableServerError.ts"
 import type { Outgoing } from "../DurableStorage.ts"
 import type { Definition } from "./definition.ts"
@@ -29,26 +29,30 @@ export interface Registration {
 
 /** What an attempt came to. */
 export type Handled =
-  | {
-    readonly _tag: "Outcome"
-    readonly value: unknown
-    readonly next: unknown
-    readonly outgoing: ReadonlyArray<Outgoing>
-  }
+  | { readonly _tag: "Outcome"; readonly outcome: HandlerOutcome; readonly staged: Staged }
   /** The handler failed as its protocol declares: an answer like any other. */
   | { readonly _tag: "Failure"; readonly error: unknown }
   /** Anything else: to be tried again. */
   | { readonly _tag: "Defect"; readonly cause: Cause.Cause<unknown> }
 
-const none: ReadonlyArray<Outgoing> = []
+/** What a handler sends with its commit. */
+export interface Staged {
+  readonly outgoing: ReadonlyArray<Outgoing>
+  readonly lateReplies: ReadonlyArray<LateReply>
+}
 
-const ofOutcome = (value: unknown, outgoing: ReadonlyArray<Outgoing>): Handled =>
+export const nothingStaged: Staged = { outgoing: [], lateReplies: [] }
+
+const ofOutcome = (value: unknown, staged: Staged): Handled =>
   value instanceof HandlerOutcome
-    ? { _tag: "Outcome", value: value.value, next: value.next, outgoing }
-    : { _tag: "Defect", cause: Cause.die(new Error("a handler answers reply(…) or noReply(…), and nothing else")) }
+    ? { _tag: "Outcome", outcome: value, staged }
+    : {
+      _tag: "Defect",
+      cause: Cause.die(new Error("a handler answers an outcome, as its request makes them, and nothing else"))
+    }
 
-const ofExit = (exit: Exit.Exit<unknown, unknown>, outgoing: ReadonlyArray<Outgoing>): Handled => {
-  if (Exit.isSuccess(exit)) return ofOutcome(exit.value, outgoing)
+const ofExit = (exit: Exit.Exit<unknown, unknown>, staged: Staged): Handled => {
+  if (Exit.isSuccess(exit)) return ofOutcome(exit.value, staged)
   const reasons = exit.cause.reasons
   const first = reasons[0]
   return reasons.length === 1 && first !== undefined && Cause.isFailReason(first) &&
@@ -105,8 +109,9 @@ export const handle = (
   } catch (error) {
     return { _tag: "Defect", cause: Cause.die(error) }
   }
-  if (!Effect.isEffect(answer)) return ofOutcome(answer, none)
+  if (!Effect.isEffect(answer)) return ofOutcome(answer, nothingStaged)
   const outgoing: Array<Outgoing> = []
+  const lateReplies: Array<LateReply> = []
   let open = true
   const context = Context.add(registration.context, CurrentTransition, {
     kind: server.kind,
@@ -114,6 +119,9 @@ export const handle = (
     isOpen: () => open,
     stage: (message) => {
       outgoing.push(message)
+    },
+    answer: (reply) => {
+      lateReplies.push(reply)
     }
   })
   return run(
@@ -126,7 +134,7 @@ export const handle = (
     ),
     (exit) => {
       open = false
-      return ofExit(exit, outgoing)
+      return ofExit(exit, { outgoing, lateReplies })
     },
     running.started,
     running.done

@@ -13,10 +13,10 @@ import * as Metric from "effect/Metric"
 import * as Schedule from "effect/Schedule"
 import { DurableServerError, NodeClosed } from "../DurableServerError.ts"
 import type { Address, NodeLost, NodeStorage, QueuedMessage, Reply } from "../DurableStorage.ts"
-import type { Answer } from "./answer.ts"
+import { type Answer, decode } from "./answer.ts"
 import { Deadlines } from "./deadlines.ts"
 import type { Definition, Operation } from "./definition.ts"
-import type { Attempts } from "./execution.ts"
+import type { Attempts, Settlement } from "./execution.ts"
 import { Gathering } from "./gathering.ts"
 import type { Registration } from "./handling.ts"
 import type { Batch } from "./mailbox.ts"
@@ -56,12 +56,17 @@ export class Residency implements Host {
   readonly clock: Clock.Clock
   readonly deadlines: Deadlines
   readonly fork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
+  /** To be called whenever something came to its end. */
+  readonly checkQuiet = (): void => {
+    for (const watcher of this.#watchers) watcher()
+  }
 
   /** What is to be committed, looked up, read on, and polled for. */
   readonly toCommit = new Gathering<Resident | Enqueueing>()
   readonly toLocate = new Gathering<Resident>()
   readonly toRead = new Gathering<Resident>()
   readonly toPoll = new Gathering<"lines" | "replies">()
+  readonly toStop = new Gathering<Resident>()
 
   readonly registrations = new Map<string, Registration>()
   readonly byId = new Map<number, Resident>()
@@ -218,12 +223,28 @@ export class Residency implements Host {
   }
 
   enqueue(resident: Resident, batch: Batch): void {
-    for (const message of batch.messages) {
-      if (message.mode === "call" && message.caller !== undefined) {
-        this.awaited.set(message.call, { caller: message.caller, operation: message.operation, server: resident })
-      }
-    }
+    for (const message of batch.messages) if (message.mode === "call") this.keepCaller(resident, message)
     this.#enqueue({ ...batch, resident, replies: [] })
+  }
+
+  keepCaller(server: Address, { call, caller, operation }: Message): void {
+    if (caller?.gone === false) this.awaited.set(call, { caller, operation, server })
+  }
+
+  keptCaller({ call, value }: Reply): Settlement | undefined {
+    const awaited = this.awaited.get(call)
+    if (awaited === undefined) return undefined
+    this.awaited.delete(call)
+    return { caller: awaited.caller, answer: decode(awaited.operation, awaited.server, value) }
+  }
+
+  stop(resident: Resident, reason: string): void {
+    this.toStop.add(resident)
+    if (reason === "normal") return
+    this.fork(Effect.annotateLogs(Effect.logInfo(`a server stopped: ${reason}`), {
+      kind: resident.kind,
+      key: resident.key
+    }))
   }
 
   reply(resident: Resident, replies: ReadonlyArray<Reply>): void {
@@ -317,11 +338,6 @@ export class Residency implements Host {
   endClosing(kind: string): void {
     this.#closing.delete(kind)
     this.registrations.delete(kind)
-  }
-
-  /** To be called whenever something came to its end. */
-  checkQuiet(): void {
-    for (const watcher of this.#watchers) watcher()
   }
 
   /** Waits until nothing of these residents is under way. */

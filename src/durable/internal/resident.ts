@@ -35,6 +35,8 @@ export interface Host extends Environment {
   readonly ready: (resident: Resident) => void
   /** Puts messages in line, behind what was put there before. */
   readonly enqueue: (resident: Resident, batch: Batch) => void
+  /** Gives it back, after a handler has said that it stops. */
+  readonly stop: (resident: Resident, reason: string) => void
   /** Answers messages that stay in line. */
   readonly reply: (resident: Resident, replies: ReadonlyArray<Reply>) => void
 }
@@ -84,7 +86,7 @@ export class Resident implements Server {
   /** Nothing is under way that should be finished before this process ends. */
   get isQuiet(): boolean {
     const handling = this.isWorking && !this.#execution.isBackingOff
-    return !handling && this.#enqueueing === 0 && this.#mailbox.isEmpty
+    return !handling && !this.#execution.isActing && this.#enqueueing === 0 && this.#mailbox.isEmpty
   }
 
   get version(): number {
@@ -305,6 +307,11 @@ export class Resident implements Server {
     const resume = this.#execution.decided(this.#host.registration(this.kind), verdict, settled)
     if (verdict._tag === "Superseded") return this.lost()
     if (verdict._tag === "Done" || verdict._tag === "LineMoved") this.#lineEndsAt(verdict.pushed)
+    const { stopped } = this.#execution
+    if (verdict._tag === "Done" && stopped !== undefined) {
+      this.phase = "releasing"
+      return this.#host.stop(this, stopped)
+    }
     if (resume !== undefined) resume()
     else this.pump()
   }

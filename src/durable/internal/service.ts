@@ -6,7 +6,7 @@
  * - The locator finds out who holds a server, and takes those that are free and whose handlers are here.
  * - The reader reads on in the lines of the servers held here.
  * - The listener follows the storage's hints, and the poller covers the lost ones.
- * - The sweeper lets servers leave memory that were idle for long.
+ * - The sweeper lets servers leave memory that were idle for long; those whose handlers said `stop` leave at once.
  *
  * Whoever of them learns that the node was lost declares everything here void, and has the node come back.
  */
@@ -18,7 +18,7 @@ import * as Semaphore from "effect/Semaphore"
 import { DurableServerError, InvalidMessage } from "../DurableServerError.ts"
 import type { Claim, Hint, Located, Member, NodeLost, Verdict } from "../DurableStorage.ts"
 import type { Answer } from "./answer.ts"
-import { decode as decodeAnswer, nothing } from "./answer.ts"
+import { nothing } from "./answer.ts"
 import type { Settlement } from "./execution.ts"
 import type { Batch } from "./mailbox.ts"
 import * as metrics from "./metrics.ts"
@@ -291,10 +291,8 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
     if (replies.length === 0) return
     const settled: Array<Settlement> = []
     for (const reply of replies) {
-      const awaited = node.awaited.get(reply.call)
-      if (awaited === undefined) continue
-      node.awaited.delete(reply.call)
-      settled.push({ caller: awaited.caller, answer: decodeAnswer(awaited.operation, awaited.server, reply.value) })
+      const kept = node.keptCaller(reply)
+      if (kept !== undefined) settled.push(kept)
     }
     for (const { answer, caller } of settled) caller.settle(answer)
     // Only now, when they are handed over: a reply whose answer to us got lost is still there.
@@ -332,8 +330,19 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
     yield* Metric.update(metrics.residents, node.size)
   })
 
+  const stop = Effect.flatMap(node.toStop.take(maxServers), (residents) => release(node, residents))
+
   return Effect.all(
-    [forever(commit), forever(locate), forever(read), forever(listen), forever(poll), slowPoll, forever(sweep)],
+    [
+      forever(commit),
+      forever(locate),
+      forever(read),
+      forever(listen),
+      forever(poll),
+      slowPoll,
+      forever(stop),
+      forever(sweep)
+    ],
     { concurrency: "unbounded", discard: true }
   ) as Effect.Effect<never>
 }

@@ -1,14 +1,19 @@
 /**
  * One server's step while it is being made: the messages handled so far, and everything that goes with them.
  */
-import type { Outgoing, Parked, Transition } from "../DurableStorage.ts"
+import type { KeyedOutcome, Outgoing, Parked, Reply, Transition } from "../DurableStorage.ts"
+import type { Committed } from "./actions.ts"
 import type { Answer } from "./answer.ts"
 import type { Message } from "./message.ts"
 
-/** A message that was handled, and what is to be answered once that is on disk. */
+/** A message that was handled, and what is to be answered and done once that is on disk. */
 export interface Step {
   readonly message: Message
-  readonly answer: Answer
+  /** None yet, where the reply comes later. */
+  readonly answer: Answer | undefined
+  /** Replies to earlier calls of this process. */
+  readonly lateReplies: ReadonlyArray<Reply>
+  readonly committed: Committed | undefined
 }
 
 /** The state of a server, with the text it was read from or is written as, as far as that is known. */
@@ -28,11 +33,13 @@ export class Draft {
   /** Where the line must end for this step to be valid; `undefined` where that does not matter. */
   guard: number | undefined = undefined
   readonly steps: Array<Step> = []
-  /** The answers under their keys, in the stored form. */
-  readonly outcomes = new Map<string, string>()
+  /** What keyed messages came to, by their keys. */
+  readonly outcomes = new Map<string, KeyedOutcome>()
   readonly outgoing: Array<Outgoing> = []
   readonly parked: Array<Parked> = []
-  readonly replies: Array<{ readonly node: number; readonly call: number; readonly value: string }> = []
+  readonly replies: Array<Reply> = []
+  /** Why the server is to leave memory after this step. */
+  stop: string | undefined
 
   constructor(version: number, state: State | undefined, taken: number) {
     this.version = version
@@ -68,7 +75,7 @@ export class Draft {
       takenBefore: this.takenBefore,
       taken: this.taken,
       state: this.state === this.from ? undefined : this.state?.text,
-      outcomes: Array.from(this.outcomes, ([primaryKey, reply]) => ({ primaryKey, reply })),
+      outcomes: Array.from(this.outcomes.values()),
       replies: this.replies,
       outgoing: this.outgoing,
       parked: this.parked

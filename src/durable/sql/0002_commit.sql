@@ -40,8 +40,9 @@ $$;
 CREATE FUNCTION holdfast.commit_group(
   p_lane bigint, p_seq bigint,
   w_id bigint[], w_version bigint[], w_guard bigint[], w_taken bigint[], w_state text[],
-  -- Answers under keys: the member they belong to (from 1), key, answer.
-  k_m integer[], k_key text[], k_reply text[],
+  -- Answers under keys: the member they belong to (from 1), key, answer (none yet, where it comes later), and whether this is
+  -- such a late one, which is kept only where there is none.
+  k_m integer[], k_key text[], k_reply text[], k_late boolean[],
   -- Replies to other members.
   r_m integer[], r_member bigint[], r_call bigint[], r_value text[],
   -- Messages to servers.
@@ -81,9 +82,9 @@ BEGIN
   -- for every member whose version is then found unchanged.
   IF cardinality(k_m) > 0 THEN
     SELECT array_agg(k.m), array_agg(k.key), array_agg(x.reply) INTO known_m, known_key, known_reply
-    FROM unnest(k_m, k_key) AS k(m, key)
+    FROM unnest(k_m, k_key, k_late) AS k(m, key, late)
     JOIN holdfast.outcome x ON x.server_id = w_id[k.m] AND x.key = k.key
-    WHERE x.reply IS NOT NULL;
+    WHERE x.reply IS NOT NULL AND NOT k.late;
   END IF;
 
   -- The one statement that decides.
@@ -138,7 +139,7 @@ BEGIN
         FROM named
         ORDER BY server, key, reply NULLS LAST
         ON CONFLICT (server_id, key) DO UPDATE SET reply = excluded.reply, answered_at = excluded.answered_at
-          WHERE excluded.reply IS NOT NULL
+          WHERE excluded.reply IS NOT NULL AND x.reply IS NULL
         RETURNING x.server_id, x.key, x.xmax = 0 AS fresh
       )
       SELECT coalesce(array_agg(server_id), '{}'), coalesce(array_agg(key), '{}') INTO fresh_server, fresh_key

@@ -23,6 +23,7 @@ const array = (oid: number) => (values: ReadonlyArray<unknown>): PgTypes.Paramet
 }
 const text = array(PgTypes.OID.text)
 const int4 = array(PgTypes.OID.int4)
+const bool = array(PgTypes.OID.bool)
 const int8s = array(PgTypes.OID.int8)
 
 /** An int8[] of numbers that are ids, versions and positions, all far below 2^53. */
@@ -84,7 +85,7 @@ const groupSql = `
 SELECT refused, pushed::float8[], known_m, known_key, known_reply, line_id::float8[], line_pushed::float8[],
   line_holder::float8[]
 FROM holdfast.commit_group($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-  $22, $23, $24, $25, $26, $27, $28, $29, $30, $31)`
+  $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32)`
 
 const outgoingParams = (outgoing: ReadonlyArray<readonly [number, Outgoing]>): ReadonlyArray<unknown> => [
   int4(outgoing.map(([m]) => m)),
@@ -114,7 +115,8 @@ const groupParams = (parts: ReadonlyArray<Part>): ReadonlyArray<unknown> => {
     text(steps.map((step) => step?.state ?? null)),
     int4(outcomes.map(([m]) => m)),
     text(outcomes.map(([, { primaryKey }]) => primaryKey)),
-    text(outcomes.map(([, { reply }]) => reply)),
+    text(outcomes.map(([, { reply }]) => reply ?? null)),
+    bool(outcomes.map(([, { late }]) => late)),
     int4(replies.map(([m]) => m)),
     int8(replies.map(([, { node }]) => node)),
     int8(replies.map(([, { call }]) => call)),
