@@ -35,8 +35,8 @@ export class CurrentTransition extends Context.Service<CurrentTransition, {
   readonly key: string
   /** Whether the handler still runs. What it left running in the background no longer belongs to it. */
   readonly isOpen: () => boolean
-  /** Adds a message to what the transition sends. */
-  readonly stage: (outgoing: Outgoing) => void
+  /** Adds messages to what the transition sends: all of them, or none, and `false`, where the handler runs no more. */
+  readonly stage: (outgoing: ReadonlyArray<Outgoing>) => boolean
   /** Adds an answer to the sender of an earlier message. */
   readonly answer: (reply: LateReply) => void
 }>()("holdfast/durable/CurrentTransition") {}

@@ -14,16 +14,19 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
 import type { ConnectionFailed } from "../datastore/ConnectionFailed.ts"
 import { perClient } from "../datastore/internal/perClient.ts"
 import type { SchemaNotInstalled } from "../datastore/Migrations.ts"
 import { countOf, millisOf } from "../member/internal/options.ts"
 import { DurableStorage } from "./DurableStorage.ts"
+import { close } from "./internal/closing.ts"
 import { enter } from "./internal/nodes.ts"
 import { Residency } from "./internal/residency.ts"
-import { close, serve, type Settings } from "./internal/service.ts"
+import { serve, type Settings } from "./internal/service.ts"
 import * as MemoryStorage from "./MemoryStorage.ts"
 import * as PostgresStorage from "./PostgresStorage.ts"
 
@@ -110,12 +113,12 @@ export const layer: Layer.Layer<DurableNode, never, DurableStorage> = Layer.effe
     const nodeStorage = yield* storage.join({
       outcomeRetention: Duration.millis(retentionMillis)
     })
-    const scope = yield* Effect.scope
+    const fibers = yield* Scope.make()
     const run = Effect.runForkWith(yield* Effect.context<never>())
-    const node = new Residency(nodeStorage, clock, (effect) => Fiber.runIn(run(effect), scope))
+    const node = new Residency(nodeStorage, clock, (effect) => Fiber.runIn(run(effect), fibers))
     yield* Effect.forkScoped(serve(node, settings))
     // Closed first, while the fibers that commit still run.
-    yield* Effect.addFinalizer(() => close(node, drainMillis))
+    yield* Effect.addFinalizer(() => Effect.ensuring(close(node, drainMillis), Scope.close(fibers, Exit.void)))
     return enter({ residency: node, drainMillis, callMillis }, {
       id: Effect.sync(() => nodeStorage.node()),
       residents: Effect.sync(() => node.size)

@@ -268,9 +268,9 @@ export interface NodeStorage {
   readonly locate: (servers: ReadonlyArray<Address>) => Effect.Effect<ReadonlyArray<Located>, NodeLost>
   /** Takes over servers that no living node holds, making the ones that are not there yet. */
   readonly claim: (servers: ReadonlyArray<Address>) => Effect.Effect<ReadonlyArray<Claim>, NodeLost>
-  /** Gives servers back. What is no longer ours is passed over. */
+  /** Gives servers back, at that version or at any. What is no longer ours is passed over. */
   readonly release: (
-    servers: ReadonlyArray<{ readonly id: number; readonly version: number }>
+    servers: ReadonlyArray<{ readonly id: number; readonly version: number | undefined }>
   ) => Effect.Effect<void, NodeLost>
   /** Commits a group: each member alone is done or refused, all at once and durably. */
   readonly commit: (group: ReadonlyArray<Member>) => Effect.Effect<ReadonlyArray<Verdict>, NodeLost>

@@ -118,9 +118,9 @@ class Store {
     }
   }
 
-  release(node: number, id: number, version: number): void {
+  release(node: number, id: number, version: number | undefined): void {
     const server = this.#servers.get(id)
-    if (server?.holder !== node || server.version !== version) return
+    if (server?.holder !== node || (version !== undefined && server.version !== version)) return
     server.holder = undefined
     if (server.pushed > server.taken) this.#hintAll({ _tag: "Unattended" })
   }
@@ -196,7 +196,12 @@ class Store {
     for (const { primaryKey, reply } of transition.outcomes) {
       if (server.outcomes.get(primaryKey) === undefined) server.outcomes.set(primaryKey, reply)
     }
-    for (const parked of transition.parked) server.parked.push(parked)
+    for (const parked of transition.parked) {
+      server.parked.push(parked)
+      // A repeat of a message that was set aside is a message of its own again.
+      const { primaryKey } = parked.message
+      if (primaryKey !== undefined && server.outcomes.get(primaryKey) === undefined) server.outcomes.delete(primaryKey)
+    }
   }
 
   #reply(reply: Reply): void {

@@ -64,10 +64,11 @@ const join = Effect.fnUntraced(function*(
 ): Effect.fn.Return<NodeStorage, never, Scope.Scope> {
   const engine = member["~engine"]
   const hints = new Gathering<Hint>()
-  const ids = [member.id()]
+  /** The numbers this member has had: replies to any of them are for us. */
+  const ids = new Set([member.id()])
   yield* engine.onHint((payload) => hints.add(toHint(payload)))
 
-  const lost = () => new NodeLost({ node: ids[ids.length - 1] ?? 0 })
+  const lost = () => new NodeLost({ node: member.id() })
   /** The storage answers, or it is not there: what it says of our own statements is a mistake of ours. */
   const alive = <A>(effect: Effect.Effect<A, SqlError>): Effect.Effect<A, NodeLost> =>
     Effect.suspend(() => engine.isLost() ? Effect.fail(lost()) : Effect.orDie(effect))
@@ -142,12 +143,13 @@ const join = Effect.fnUntraced(function*(
       )),
     commit: (group) =>
       Effect.suspend(() => {
-        if (engine.isLost()) return Effect.fail(lost())
+        const asMember = lost()
+        if (engine.isLost()) return Effect.fail(asMember)
         const { checkAt, checks, partAt, parts } = apart(group)
         const written: Effect.Effect<ReadonlyArray<Verdict>, NodeLost> = parts.length === 0
           ? Effect.succeed([])
           : Effect.tap(
-            Effect.mapError(engine.lane().commit(statement, parts), lost),
+            Effect.mapError(engine.lane().commit(statement, parts), () => asMember),
             (verdicts) =>
               Effect.sync(() =>
                 parts.forEach((part, index) => {
@@ -162,7 +164,9 @@ const join = Effect.fnUntraced(function*(
           ([row]) => checkVerdicts(checks, row)
         )
         if (parts.length === 0) return checked
-        return Effect.map(Effect.all([written, checked], { concurrency: 2 }), ([written, checked]) => {
+        // Neither ends the other early: what is written stays under way until it is known what became of it.
+        const both = Effect.all([Effect.exit(written), Effect.exit(checked)], { concurrency: 2 })
+        return Effect.map(Effect.flatMap(both, Effect.all), ([written, checked]) => {
           const verdicts: Array<Verdict> = []
           partAt.forEach((at, index) => verdicts[at] = written[index] ?? { _tag: "Superseded" })
           checkAt.forEach((at, index) => verdicts[at] = checked[index] ?? { _tag: "Superseded" })
@@ -181,14 +185,17 @@ const join = Effect.fnUntraced(function*(
       )),
     replies: alive(
       Effect.suspend(() =>
-        Effect.map(engine.query(statements.replies.sql, statements.replies.params(ids)), statements.replies.rows)
+        Effect.map(
+          engine.query(statements.replies.sql, statements.replies.params([...ids.add(member.id())])),
+          statements.replies.rows
+        )
       )
     ),
     forget: (replies) => alive(Effect.asVoid(engine.query(statements.forget.sql, statements.forget.params(replies)))),
     hints: hints.take(Number.MAX_SAFE_INTEGER),
     rejoin: Effect.suspend(() =>
-      Effect.map(engine.rejoin(lost().node), () => {
-        ids.push(member.id())
+      Effect.map(engine.rejoin(member.id()), () => {
+        ids.add(member.id())
       })
     )
   }
@@ -211,7 +218,26 @@ export const layer: Layer.Layer<DurableStorage, SchemaNotInstalled | ConnectionF
     Effect.gen(function*() {
       const member = yield* Member.Member
       yield* ensureInstalled(migrations)
-      return DurableStorage.of({ join: (options) => join(member, options) })
+      /** One membership is one node: two of them would take each other's replies. */
+      let nodes = 0
+      let inUse = false
+      return DurableStorage.of({
+        join: (options) =>
+          Effect.acquireRelease(
+            Effect.suspend(() => {
+              if (inUse) {
+                return Effect.die(new Error("a PostgresStorage has one node: build another one for another node"))
+              }
+              inUse = true
+              // A node that comes after another one has numbers of its own.
+              return nodes++ === 0 ? Effect.void : member["~engine"].rejoin(member.id())
+            }),
+            () =>
+              Effect.sync(() => {
+                inUse = false
+              })
+          ).pipe(Effect.andThen(join(member, options)))
+      })
     })
   ).pipe(
     Layer.provide(Member.layerPostgres),

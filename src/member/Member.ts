@@ -20,6 +20,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
+import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import type { SqlError } from "effect/sql/SqlError"
@@ -121,6 +122,22 @@ const join = (connection: EngineConnection, name: string, leaseMillis: number) =
     ([row]) => ({ member: Number(row?.[0]), lane: Number(row?.[1]) })
   )
 
+const rejoinAs = (connection: EngineConnection, lost: number, name: string, leaseMillis: number) =>
+  Effect.andThen(
+    connection.use((session) => session.queryValues("SELECT holdfast.bury_members(ARRAY[$1::bigint])", [lost])),
+    join(connection, name, leaseMillis)
+  )
+
+/** Forgets members that died long ago, with their lanes. */
+const tidy = `
+WITH gone AS (
+  SELECT id FROM holdfast.member WHERE dead AND lease_until < clock_timestamp() - interval '7 days'
+  ORDER BY id LIMIT 1000 FOR UPDATE SKIP LOCKED
+), lanes AS (
+  DELETE FROM holdfast.lane WHERE member IN (SELECT id FROM gone)
+)
+DELETE FROM holdfast.member WHERE id IN (SELECT id FROM gone)`
+
 const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
   const options = yield* MemberOptions
   const clock = yield* Clock.Clock
@@ -203,6 +220,13 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
     )
   )
 
+  yield* untilAnswered(heart.use((session) => session.queryValues(tidy, []))).pipe(
+    Effect.ignore,
+    Effect.repeat(Schedule.spaced("1 hour").pipe(Schedule.jittered)),
+    Effect.delay("1 minute"),
+    Effect.forkScoped
+  )
+
   yield* Effect.addFinalizer(() =>
     // Leaving is being buried by one's own hand: others go on at once.
     heart.use((session) => session.queryValues("SELECT holdfast.bury_members(ARRAY[$1::bigint])", [current.id])).pipe(
@@ -219,13 +243,16 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
   const rejoin = (lostId: number): Effect.Effect<void> =>
     one.withPermit(
       Effect.suspend(() =>
-        current.id !== lostId ? Effect.void : untilAnswered(join(committer, options.name, leaseMillis)).pipe(
-          Effect.map((next) => {
-            current = { id: next.member, lane: makeLane(committer, next.lane, now) }
-            lost = false
-          }),
-          Effect.orDie
-        )
+        // By then it is buried for certain: nothing of it can be committed any more.
+        current.id !== lostId ?
+          Effect.void :
+          untilAnswered(rejoinAs(committer, lostId, options.name, leaseMillis)).pipe(
+            Effect.map((next) => {
+              current = { id: next.member, lane: makeLane(committer, next.lane, now) }
+              lost = false
+            }),
+            Effect.orDie
+          )
       )
     )
 

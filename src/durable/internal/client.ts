@@ -96,15 +96,33 @@ const send = (
       return Effect.fail(invalid(definition.kind, operation.tag, message.field ?? "payload", message.issue))
     }
     const transition = openTransition(fiber)
+    const sent = sending(ref, key.value, mode, message.value, timeoutMillis)
     if (transition !== undefined) {
-      if (mode === "cast") return stage(inside, transition, definition, key.value, message.value)
+      if (mode === "cast") return stage(inside, transition, definition, key.value, [message.value], sent)
       if (transition.kind === definition.kind && transition.key === key.value.text) {
         return Effect.die(
           new Error(`a handler of ${definition.kind} "${transition.key}" calls itself, and would wait for ever`)
         )
       }
     }
-    const sent = Effect.callback<unknown, unknown>((resume) => {
+    return sent
+  })
+
+/** Sends a message, and waits for what becomes of it. */
+const sending = (
+  ref: Ref,
+  key: Key,
+  mode: "call" | "cast",
+  message: Prepared,
+  timeoutMillis: number
+): Effect.Effect<unknown, unknown> => {
+  const { definition, inside } = ref
+  const { operation } = message
+  return sentSpan(
+    ref,
+    operation.tag,
+    mode,
+    Effect.callback<unknown, unknown>((resume) => {
       const { residency } = inside
       const waiting = new WaitingFiber(inside, resume)
       if (mode === "call" && timeoutMillis < Number.POSITIVE_INFINITY) {
@@ -114,7 +132,7 @@ const send = (
             error: new DurableServerError({
               reason: new CallTimeout({
                 kind: definition.kind,
-                key: key.value.text,
+                key: key.text,
                 rpc: operation.tag,
                 timeoutMillis,
                 ...(residency.storage.trouble() === undefined ? {} : { detail: residency.storage.trouble() ?? "" })
@@ -122,25 +140,27 @@ const send = (
             })
           }))
       }
-      waiting.call = residency.send(definition, key.value, mode, message.value, waiting)
+      waiting.call = residency.send(definition, key, mode, message, waiting)
       return Effect.sync(() => waiting.leave())
     })
-    return sentSpan(ref, operation.tag, mode, sent)
-  })
+  )
+}
 
-/** Inside a handler: the message goes out with the handler's own commit. */
+/** Inside a handler: the messages go out with the handler's own commit, if that is still to come; else by themselves. */
 const stage = (
   { residency }: Inside,
   transition: CurrentTransition["Service"],
   definition: Definition,
   key: Key,
-  message: Prepared
-): Effect.Effect<void, unknown> =>
-  Effect.map(residency.locatedId(definition.kind, key), (id) =>
-    transition.stage({
+  messages: ReadonlyArray<Prepared>,
+  otherwise: Effect.Effect<unknown, unknown>
+): Effect.Effect<unknown, unknown> =>
+  // A node that was lost meanwhile makes the attempt void, whatever the handler does about it.
+  Effect.flatMap(Effect.orDie(residency.locatedId(definition.kind, key)), (id) => {
+    const outgoing = messages.map((message) => ({
       id,
       message: {
-        mode: "cast",
+        mode: "cast" as const,
         rpc: message.operation.tag,
         payload: message.text,
         primaryKey: message.primaryKey,
@@ -148,11 +168,13 @@ const stage = (
         call: residency.nextNumber()
       }
     }))
+    return transition.stage(outgoing) ? Effect.void : otherwise
+  })
 
 const sendAll = (
   ref: Ref,
   casts: ReadonlyArray<{ readonly rpc: string; readonly payload: unknown }>
-): Effect.Effect<void, unknown> =>
+): Effect.Effect<unknown, unknown> =>
   Effect.withFiber((fiber) => {
     const { definition, inside, key } = ref
     const messages: Array<Prepared> = []
@@ -166,18 +188,18 @@ const sendAll = (
     }
     if (!key.ok || messages.length === 0) return Effect.void
     const address = key.value
-    const transition = openTransition(fiber)
-    if (transition !== undefined) {
-      return Effect.forEach(messages, (message) => stage(inside, transition, definition, address, message), {
-        discard: true
+    const sent = sentSpan(
+      ref,
+      "castAll",
+      "cast",
+      Effect.callback<unknown, unknown>((resume) => {
+        const waiting = new WaitingFiber(inside, resume)
+        inside.residency.sendAll(definition, address, messages, waiting)
+        return Effect.sync(() => waiting.leave())
       })
-    }
-    const sent = Effect.callback<void, unknown>((resume) => {
-      const waiting = new WaitingFiber(inside, (effect) => resume(Effect.asVoid(effect)))
-      inside.residency.sendAll(definition, address, messages, waiting)
-      return Effect.sync(() => waiting.leave())
-    })
-    return sentSpan(ref, "castAll", "cast", sent)
+    )
+    const transition = openTransition(fiber)
+    return transition === undefined ? sent : stage(inside, transition, definition, address, messages, sent)
   })
 
 type Facade = Readonly<Record<string, (...args: ReadonlyArray<unknown>) => unknown>>
@@ -186,16 +208,24 @@ type FacadeOf = new(ref: Ref) => Facade
 /** Builds a facade: a class with one method for each operation. */
 const facade = (
   definition: Definition,
-  method: (operation: Operation) => (this: { readonly ref: Ref }, payload: unknown, options: unknown) => unknown
+  method: (operation: Operation) => (ref: Ref, payload: unknown, options: unknown) => unknown
 ): FacadeOf => {
+  // An operation may have any name: nothing else of a facade has one.
   class OperationsOf {
-    readonly ref: Ref
+    readonly #ref: Ref
     constructor(ref: Ref) {
-      this.ref = ref
+      this.#ref = ref
     }
-  }
-  for (const operation of definition.operations.values()) {
-    Object.defineProperty(OperationsOf.prototype, operation.tag, { value: method(operation) })
+    static {
+      for (const operation of definition.operations.values()) {
+        const run = method(operation)
+        Object.defineProperty(OperationsOf.prototype, operation.tag, {
+          value(this: OperationsOf, payload: unknown, options: unknown) {
+            return run(this.#ref, payload, options)
+          }
+        })
+      }
+    }
   }
   return OperationsOf as unknown as FacadeOf
 }
@@ -218,14 +248,15 @@ const timeoutOf = (inside: Inside, options: unknown): number => {
 
 /** Compiles the refs of a definition, once. */
 const refsOf = (definition: Definition) => {
-  const Calls = facade(definition, (operation) =>
-    function(payload, options) {
-      return send(this.ref, "call", operation, payload, timeoutOf(this.ref.inside, options))
-    })
-  const Casts = facade(definition, (operation) =>
-    function(payload) {
-      return send(this.ref, "cast", operation, payload, Number.POSITIVE_INFINITY)
-    })
+  const Calls = facade(
+    definition,
+    (operation) => (ref, payload, options) =>
+      Effect.suspend(() => send(ref, "call", operation, payload, timeoutOf(ref.inside, options)))
+  )
+  const Casts = facade(
+    definition,
+    (operation) => (ref, payload) => send(ref, "cast", operation, payload, Number.POSITIVE_INFINITY)
+  )
   const describe: Record<string, (payload: unknown) => { readonly rpc: string; readonly payload: unknown }> = {}
   for (const tag of definition.operations.keys()) describe[tag] = (payload) => ({ rpc: tag, payload })
 

@@ -30,11 +30,18 @@ class DeadlineQueue {
   readonly #clock: Clock.Clock
   readonly #millis: number
   readonly #fork: (effect: Effect.Effect<void>) => void
+  readonly #ended: () => void
 
-  constructor(clock: Clock.Clock, millis: number, fork: (effect: Effect.Effect<void>) => void) {
+  constructor(
+    clock: Clock.Clock,
+    millis: number,
+    fork: (effect: Effect.Effect<void>) => void,
+    ended: () => void
+  ) {
     this.#clock = clock
     this.#millis = millis
     this.#fork = fork
+    this.#ended = ended
   }
 
   add(expired: () => void): Deadline {
@@ -72,6 +79,7 @@ class DeadlineQueue {
     return Effect.flatMap(this.#clock.sleep(Duration.millis(wait)), () => {
       if (this.#first !== undefined) return this.#watch
       this.#watched = false
+      this.#ended()
       return Effect.void
     })
   })
@@ -92,7 +100,7 @@ export class Deadlines {
   add(millis: number, expired: () => void): Deadline {
     let queue = this.#queues.get(millis)
     if (queue === undefined) {
-      queue = new DeadlineQueue(this.#clock, millis, this.#fork)
+      queue = new DeadlineQueue(this.#clock, millis, this.#fork, () => this.#queues.delete(millis))
       this.#queues.set(millis, queue)
     }
     return queue.add(expired)

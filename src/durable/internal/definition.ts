@@ -32,8 +32,8 @@ export interface Operation {
 export interface Definition {
   readonly kind: string
   readonly state: TextCodec & {
-    /** Makes a state of what is only shaped like one: a plain object where the schema is a class. */
-    readonly make: (value: unknown) => Checked<unknown>
+    /** What the schema describes, of what is only shaped like it: a plain object where the schema is a class. */
+    readonly asType: (value: unknown) => Checked<unknown>
   }
   readonly key: TextCodec
   readonly operations: ReadonlyMap<string, Operation>
@@ -54,6 +54,14 @@ const attempt = <A>(make: () => A): Checked<A> => {
   }
 }
 
+/** No single value may be so large that a statement which carries it cannot be sent. */
+const maxTextLength = 64 * 1024 * 1024
+
+const checkedText = (text: string): Checked<string> =>
+  text.length <= maxTextLength
+    ? { ok: true, value: text }
+    : { ok: false, issue: `Expected at most ${maxTextLength} characters as JSON, got ${text.length}` }
+
 const jsonText = (schema: Schema.Codec<unknown, unknown>): TextCodec => {
   const codec = Schema.toCodecJson(schema)
   const encode = Schema.encodeUnknownExit(codec)
@@ -61,7 +69,7 @@ const jsonText = (schema: Schema.Codec<unknown, unknown>): TextCodec => {
   return {
     encode: (value) => {
       const encoded = checked(encode(value))
-      return encoded.ok ? { ok: true, value: JSON.stringify(encoded.value) ?? "null" } : encoded
+      return encoded.ok ? checkedText(JSON.stringify(encoded.value) ?? "null") : encoded
     },
     decode: (text) => {
       const json = attempt(() => JSON.parse(text) as unknown)
@@ -135,9 +143,13 @@ export const compile = (
     operations.set(rpc._tag, operation(kind, rpc as Rpc.AnyWithProps))
   }
   const maker = state as unknown as { readonly make: (input: unknown) => unknown }
+  const isType = typeof state === "function" ? (value: unknown) => value instanceof state : () => true
   return {
     kind,
-    state: { ...textCodec(state), make: (value) => attempt(() => maker.make(value)) },
+    state: {
+      ...textCodec(state),
+      asType: (value) => isType(value) ? { ok: true, value } : attempt(() => maker.make(value))
+    },
     key: plainText(key as unknown as Schema.Codec<unknown, string>),
     operations
   }

@@ -226,8 +226,12 @@ export class Execution {
     const state = this.#current
     if (state !== undefined) return go(state)
     const use = (exit: Exit.Exit<unknown, unknown>): boolean => {
-      if (Exit.isFailure(exit)) return this.#failed(registration, message, exit.cause)
-      this.#state = { value: exit.value, text: undefined }
+      const made = Exit.isSuccess(exit) ? registration.definition.state.asType(exit.value) : undefined
+      if (made?.ok !== true) {
+        const cause = Exit.isFailure(exit) ? exit.cause : Cause.die(new Error(`init gives no state: ${made?.issue}`))
+        return this.#failed(registration, message, cause)
+      }
+      this.#state = { value: made.value, text: undefined }
       return go(this.#state)
     }
     const exit = initialise(registration, this.#server.decodedKey, this.#wait(message, use))
@@ -302,8 +306,13 @@ export class Execution {
     const before = this.#current
     if (before === undefined) return this.#failed(registration, message, Cause.die(new Error("no state")))
     let state = before
-    if (next !== undefined && next !== before.value) {
-      state = { value: next, text: undefined }
+    // A next state is looked at even where it is the same object: it may have been changed in place.
+    if (next !== undefined) {
+      const made = registration.definition.state.asType(next)
+      if (!made.ok) {
+        return this.#failed(registration, message, Cause.die(new Error(`the next state is none: ${made.issue}`)))
+      }
+      state = { value: made.value, text: undefined }
       if (this.#careful) {
         const text = this.#encodeState(registration, state)
         if (!text.ok) {
@@ -432,13 +441,8 @@ export class Execution {
 
   #encodeState(registration: Registration, state: State): Checked<State> {
     if (state.text !== undefined) return { ok: true, value: state }
-    const codec = registration.definition.state
-    const text = codec.encode(state.value)
-    if (text.ok) return { ok: true, value: { value: state.value, text: text.value } }
-    // A plain object where the schema is a class has the same type, so it is let in.
-    const made = codec.make(state.value)
-    const again = made.ok ? codec.encode(made.value) : text
-    return again.ok && made.ok ? { ok: true, value: { value: made.value, text: again.value } } : text
+    const text = registration.definition.state.encode(state.value)
+    return text.ok ? { ok: true, value: { value: state.value, text: text.value } } : text
   }
 
   /** Hands the step over to be committed. From now on nothing is added to it. `undefined`: there is none. */
@@ -549,6 +553,8 @@ export class Execution {
 
   /** Gives back the messages of a step that did not come to be, and of the attempt that stood on it. */
   #void(draft: Draft | undefined): void {
+    // First of all: what is interrupted below may report at once.
+    this.#epoch++
     const messages = (draft?.steps ?? []).map((step) => step.message)
     const open = this.#draft
     if (open !== undefined && open !== draft) messages.push(...open.steps.map((step) => step.message))
@@ -560,7 +566,6 @@ export class Execution {
     }
     this.#afterFlight = undefined
     this.#isBackingOff = false
-    this.#epoch++
     this.#busy = false
     if (messages.length > 0) this.#server.putBack(messages)
   }

@@ -117,8 +117,9 @@ export const handle = (
     kind: server.kind,
     key: server.key,
     isOpen: () => open,
-    stage: (message) => {
-      outgoing.push(message)
+    stage: (messages) => {
+      if (open) outgoing.push(...messages)
+      return open
     },
     answer: (reply) => {
       lateReplies.push(reply)

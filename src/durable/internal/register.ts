@@ -7,10 +7,10 @@ import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import { countOf, millisOf } from "../../member/internal/options.ts"
 import { DurableNode } from "../DurableNode.ts"
+import { close } from "./closing.ts"
 import type { Definition } from "./definition.ts"
 import type { Registration } from "./handling.ts"
 import { insideOf } from "./nodes.ts"
-import { close } from "./service.ts"
 
 interface Options {
   readonly maxIdleTime?: Duration.Input | undefined

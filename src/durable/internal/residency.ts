@@ -11,6 +11,7 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
 import * as Schedule from "effect/Schedule"
+import * as Semaphore from "effect/Semaphore"
 import { DurableServerError, NodeClosed } from "../DurableServerError.ts"
 import type { Address, NodeLost, NodeStorage, QueuedMessage, Reply } from "../DurableStorage.ts"
 import { type Answer, decode } from "./answer.ts"
@@ -56,6 +57,8 @@ export class Residency implements Host {
   readonly clock: Clock.Clock
   readonly deadlines: Deadlines
   readonly fork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
+  /** Held while a group is under way: what it became must be known before anything here is declared void. */
+  readonly committing = Semaphore.makeUnsafe(1)
   /** To be called whenever something came to its end. */
   readonly checkQuiet = (): void => {
     for (const watcher of this.#watchers) watcher()
@@ -80,6 +83,7 @@ export class Residency implements Host {
   readonly #ready = new Set<Resident>()
   readonly #closing = new Set<string>()
   readonly #watchers = new Set<() => void>()
+  #joinedAs: number
   #arrivals = 0
   #closed = false
 
@@ -91,7 +95,8 @@ export class Residency implements Host {
     this.storage = storage
     this.clock = clock
     this.fork = fork
-    this.ids.add(storage.node())
+    this.#joinedAs = storage.node()
+    this.ids.add(this.#joinedAs)
     this.deadlines = new Deadlines(clock, (effect) => {
       fork(effect)
     })
@@ -320,6 +325,26 @@ export class Residency implements Host {
   }
 
   // ---------------------------------------------------------------------------------------------- coming and going
+
+  /** After the storage has joined anew, for whatever reason: everything that stood on the node's old number is void. */
+  cameBack(): void {
+    const now = this.storage.node()
+    if (this.#joinedAs === now) return
+    this.#joinedAs = now
+    this.ids.add(now)
+    this.byId.clear()
+    for (const resident of this.all()) resident.lost()
+    this.toPoll.add("lines")
+  }
+
+  /** Gives servers back that nothing here stands on any more, once what is under way is decided; for as long as it takes. */
+  giveBack(
+    servers: ReadonlyArray<{ readonly id: number; readonly version: number | undefined }>
+  ): Fiber.Fiber<void> {
+    return this.fork(
+      servers.length === 0 ? Effect.void : this.committing.withPermit(Effect.ignore(this.storage.release(servers)))
+    )
+  }
 
   register(registration: Registration): void {
     const kind = registration.definition.kind

@@ -101,6 +101,11 @@ export class Resident implements Server {
     return this.#line.read
   }
 
+  /** It is being looked up, and wants to know. */
+  get isLocating(): boolean {
+    return this.phase === "locating"
+  }
+
   /** A message sent in this process. */
   accept(message: Message): void {
     if (this.phase === "broken" && this.broken !== undefined && message.mode === "call") {
@@ -219,7 +224,9 @@ export class Resident implements Server {
     if (registration === undefined) return
     this.#putInLine(this.#execution.isBackingOff)
     this.#execution.handleAll(registration, this.#next)
-    this.#putInLine(this.#execution.isBackingOff)
+    // Nothing is taken from a line any more by handlers that close: what waits for something in it will not have its turn.
+    const isStuck = this.#host.isClosing(this.kind) && !this.#execution.isWorking
+    this.#putInLine(isStuck || this.#execution.isBackingOff)
     this.#execution.announce()
     this.#readOn()
   }

@@ -14,13 +14,12 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import * as Schedule from "effect/Schedule"
-import * as Semaphore from "effect/Semaphore"
 import { DurableServerError, InvalidMessage } from "../DurableServerError.ts"
 import type { Claim, Hint, Located, Member, NodeLost, Verdict } from "../DurableStorage.ts"
 import type { Answer } from "./answer.ts"
 import { nothing } from "./answer.ts"
+import { release } from "./closing.ts"
 import type { Settlement } from "./execution.ts"
-import type { Batch } from "./mailbox.ts"
 import * as metrics from "./metrics.ts"
 import { type Enqueueing, type Residency } from "./residency.ts"
 import { Resident } from "./resident.ts"
@@ -36,40 +35,48 @@ export interface Settings {
 
 /** How many servers are looked up, and how many lines are read, in one statement at most. */
 const maxServers = 1000
+/** How much goes into one group: characters of states, payloads and replies. More than one statement should carry at once. */
+const maxGroupSize = 16 * 1024 * 1024
 /** How many messages of one line are read at once. */
 const maxRead = 256
 
+/** How much of a statement a member takes. */
+const sizeOf = (member: Member): number => {
+  if (member._tag === "Check") return 0
+  let size = member._tag === "Transition" ? member.state?.length ?? 0 : 0
+  for (const { message } of member.outgoing) size += message.payload.length
+  for (const { value } of member.replies) size += value.length
+  return size
+}
+
 /** Serves the node until interrupted. */
 export const serve = (node: Residency, settings: Settings): Effect.Effect<never> => {
-  /** Held while a group is under way: what it became must be known before anything here is declared void. */
-  const committing = Semaphore.makeUnsafe(1)
-
   const comeBack = (lost: number): Effect.Effect<void> =>
-    committing.withPermit(Effect.suspend(() => {
-      if (node.storage.node() !== lost) return Effect.void
-      return Effect.logWarning("this node was declared dead: everything under way is void, and it comes back anew")
-        .pipe(
-          Effect.annotateLogs({ node: lost }),
-          Effect.andThen(node.storage.rejoin),
-          Effect.andThen(Effect.sync(() => {
-            node.ids.add(node.storage.node())
-            node.byId.clear()
-            for (const resident of node.all()) resident.lost()
-            node.toPoll.add("lines")
-          }))
+    node.committing.withPermit(Effect.gen(function*() {
+      if (node.storage.node() === lost) {
+        yield* Effect.annotateLogs(
+          Effect.logWarning("this node was given up: everything under way is void, and it comes back anew"),
+          { node: lost }
         )
+        yield* node.storage.rejoin
+      }
+      node.cameBack()
     }))
 
   /**
    * Repeats for ever; a lost node comes back in between, and the round starts over with whatever is there then. What the
    * storage says that it should never say (a missing table, a right that was taken away) must not leave the node silent.
    */
-  const forever = (round: Effect.Effect<void, NodeLost>): Effect.Effect<never> =>
+  const forever = (
+    round: Effect.Effect<void, NodeLost>,
+    afterDefect: Effect.Effect<void> = Effect.void
+  ): Effect.Effect<never> =>
     round.pipe(
       Effect.catchTag("NodeLost", (lost) => comeBack(lost.node)),
       Effect.catchDefect((defect) =>
         Effect.logError("a part of this node failed, and is tried again", Cause.die(defect)).pipe(
           Effect.annotateLogs({ node: node.storage.node() }),
+          Effect.andThen(afterDefect),
           Effect.andThen(Effect.sleep(settings.pollMillis)),
           Effect.andThen(Effect.sync(() => {
             for (const resident of node.all()) resident.pump()
@@ -118,18 +125,27 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
   const commitGroup = Effect.gen(function*() {
     const members: Array<Member> = []
     const owners: Array<Resident | Enqueueing> = []
-    for (const item of node.toCommit.takeUnsafe(settings.maxGroup)) {
+    const taken = node.toCommit.takeUnsafe(settings.maxGroup)
+    let size = 0
+    for (const [index, item] of taken.entries()) {
+      if (size > maxGroupSize) {
+        node.toCommit.putBack(taken.slice(index))
+        break
+      }
       if (item instanceof Resident) {
         node.takenUp(item)
         const member = item.seal()
         if (member === undefined) continue
         members.push(member)
+        size += sizeOf(member)
       } else {
-        members.push({
+        const member: Member = {
           _tag: "Enqueue",
           outgoing: item.messages.map((message) => ({ id: item.resident.id, message: message.stored() })),
           replies: item.replies
-        })
+        }
+        members.push(member)
+        size += sizeOf(member)
       }
       owners.push(item)
     }
@@ -140,8 +156,8 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
     const started = node.clock.currentTimeMillisUnsafe()
     const sentAt = node.arrivals()
     const verdicts = yield* node.storage.commit(members).pipe(
-      // Nothing of it was applied. Steps are made anew once the node is back; what was to be put in line still is, and first.
-      Effect.tapError(() =>
+      // Nothing of it counts. Steps are made anew once the node is back; what was to be put in line still is, and first.
+      Effect.tapCause(() =>
         Effect.sync(() => node.toCommit.putBack(owners.filter((item) => !(item instanceof Resident))))
       )
     )
@@ -168,7 +184,7 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
     node.toCommit.size > 0
       ? Effect.void
       : Effect.flatMap(node.toCommit.some, () => lastGroup > 1 ? Effect.yieldNow : Effect.void)
-  ).pipe(Effect.andThen(committing.withPermit(commitGroup)))
+  ).pipe(Effect.andThen(node.committing.withPermit(commitGroup)))
 
   // ---------------------------------------------------------------------------------------------- locating
 
@@ -178,11 +194,13 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
     sentAt: number
   ) => {
     const registration = node.registration(resident.kind)
-    if (answer._tag === "Claimed" && registration !== undefined) {
+    if (answer._tag !== "Claimed") return resident.heldElsewhere(answer.id)
+    if (registration !== undefined && resident.isLocating) {
       node.byId.set(answer.id, resident)
       resident.claimed(answer, registration, sentAt)
     } else {
-      resident.heldElsewhere(answer.id)
+      // Its handlers have gone meanwhile.
+      node.giveBack([{ id: answer.id, version: answer.version }])
     }
   }
 
@@ -286,7 +304,7 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
     }
   })
 
-  const pollReplies = Effect.gen(function*() {
+  const pollReplies: Effect.Effect<void, NodeLost> = Effect.gen(function*() {
     const replies = yield* node.storage.replies
     if (replies.length === 0) return
     const settled: Array<Settlement> = []
@@ -297,6 +315,7 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
     for (const { answer, caller } of settled) caller.settle(answer)
     // Only now, when they are handed over: a reply whose answer to us got lost is still there.
     yield* node.storage.forget(replies)
+    return yield* pollReplies
   })
 
   const poll = Effect.gen(function*() {
@@ -334,7 +353,8 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
 
   return Effect.all(
     [
-      forever(commit),
+      // What became of the group is not known then: as somebody else, this node starts from what is stored.
+      forever(commit, Effect.suspend(() => comeBack(node.storage.node()))),
       forever(locate),
       forever(read),
       forever(listen),
@@ -346,56 +366,3 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
     { concurrency: "unbounded", discard: true }
   ) as Effect.Effect<never>
 }
-
-/** Gives servers back, and lets them leave memory unless somebody wants them again. */
-export const release = (node: Residency, residents: ReadonlyArray<Resident>): Effect.Effect<void, NodeLost> =>
-  node.storage.release(residents.map(({ id, version }) => ({ id, version }))).pipe(
-    Effect.ensuring(Effect.sync(() => {
-      for (const resident of residents) {
-        resident.released()
-        if (resident.isIdle) node.forget(resident)
-      }
-      node.checkQuiet()
-    })),
-    Effect.uninterruptible
-  )
-
-/** Finalizers are not interrupted by themselves, and a database that has gone away never answers. */
-const within = <A, E>(millis: number, effect: Effect.Effect<A, E>): Effect.Effect<void> =>
-  Effect.ignore(Effect.timeoutOption(Effect.interruptible(effect), millis))
-
-/**
- * Ends the work on a kind, or on all of them: what is being handled is finished, as long as the bound allows, everything held
- * is given back, and whoever still waits here is told.
- */
-export const close = Effect.fnUntraced(function*(node: Residency, drainMillis: number, kind?: string) {
-  const residents = () => kind === undefined ? Array.from(node.all()) : node.ofKind(kind)
-  node.beginClosing(kind)
-  yield* within(drainMillis, node.quiet(residents))
-  const given = residents().filter((resident) => resident.phase === "held" || resident.phase === "broken")
-  const left: Array<Settlement> = []
-  const tellClosed = (resident: Resident, batches: ReadonlyArray<Batch>): void => {
-    for (const { caller, messages } of batches) {
-      for (const message of messages) {
-        if (message.caller === undefined) continue
-        left.push({ caller: message.caller, answer: node.closedAnswer(resident, message.operation.tag) })
-      }
-      if (caller === undefined) continue
-      left.push({ caller, answer: node.closedAnswer(resident, messages[0]?.operation.tag ?? "") })
-    }
-  }
-  for (const resident of residents()) {
-    tellClosed(resident, resident.abandon())
-    node.forget(resident)
-  }
-  // Where this does not get through, the end of the lease will free them.
-  yield* within(drainMillis, node.storage.release(given.map(({ id, version }) => ({ id, version }))))
-  if (kind !== undefined) node.endClosing(kind)
-  else {
-    for (const { caller, operation, server } of node.awaited.values()) {
-      left.push({ caller, answer: node.closedAnswer(server, operation.tag) })
-    }
-    for (const item of node.enqueued) tellClosed(item.resident, [item])
-  }
-  for (const { answer, caller } of left) caller.settle(answer)
-})

@@ -123,6 +123,13 @@ BEGIN
       FROM unnest(p_m, p_mode, p_rpc, p_payload, p_key, p_member, p_call, p_attempts, p_failure)
         AS p(m, mode, rpc, payload, key, member, call, attempts, failure)
       WHERE all_good OR p.m = ANY (good);
+      -- A repeat of a message that was set aside is a message of its own again.
+      DELETE FROM holdfast.outcome WHERE (server_id, key) IN (
+        SELECT x.server_id, x.key
+        FROM unnest(p_m, p_key) AS p(m, key) JOIN holdfast.outcome x ON x.server_id = w_id[p.m] AND x.key = p.key
+        WHERE (all_good OR p.m = ANY (good)) AND x.reply IS NULL
+        ORDER BY x.server_id, x.key FOR UPDATE OF x
+      );
     END IF;
 
     -- Keys, all in one pass and in order: answers for those that were handled, a place held for those sent.

@@ -6,7 +6,8 @@
  * enough, since the lost copy may still be under way in the server. So the number is claimed by an empty group: if that
  * succeeds, group `n` never ran and never will, and is sent again as `n + 1`; if not, it ran, and the row tells the refused.
  *
- * A part that makes the whole group fail (a value that the server does not take) is found by halving. While the server cannot
+ * A part that makes the whole group fail (a value that the server does not take) is found by halving; so is a group that is
+ * larger than any connection bears. While the server cannot
  * take anything (no room on its disk, read-only since a fail-over), no part is to blame, and the group waits.
  */
 import type * as PgConnection from "@effect/sql-pg/PgConnection"
@@ -16,6 +17,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
+import * as Semaphore from "effect/Semaphore"
 import { isSqlError, type SqlError } from "effect/sql/SqlError"
 import { isConnectionLost } from "../../datastore/internal/lostConnection.ts"
 import { errorText } from "../../datastore/internal/sqlState.ts"
@@ -39,6 +41,14 @@ export interface GroupStatement<Part, Verdict> {
   /** For a part that the server does not take even when it comes alone. */
   readonly failed: (part: Part, problem: string) => Verdict
 }
+
+/** The connection was lost, and the group that was under way never ran and never will. */
+class NeverRan {
+  readonly _tag = "NeverRan"
+}
+
+/** How often a group is sent again whole when its connection was lost under it: it may be too large for any. */
+const maxLosses = 2
 
 /** The lane is closed: somebody declared this process dead. */
 export class LaneClosed {
@@ -95,7 +105,7 @@ export const make = (connection: EngineConnection, id: number, now: () => number
   const attempt = <Part, Verdict>(
     statement: GroupStatement<Part, Verdict>,
     parts: ReadonlyArray<Part>
-  ): Effect.Effect<ReadonlyArray<Verdict>, LaneClosed | SqlError> =>
+  ): Effect.Effect<ReadonlyArray<Verdict>, LaneClosed | NeverRan | SqlError> =>
     Effect.suspend(() => {
       const number = seq + 1
       const { params, sql } = statement.prepare(parts, id, number)
@@ -112,41 +122,56 @@ export const make = (connection: EngineConnection, id: number, now: () => number
             Effect.flatMap(decide(number), (refused) => {
               seq = number
               return refused === undefined
-                ? attempt(statement, parts)
+                ? Effect.fail(new NeverRan())
                 : Effect.succeed(statement.verdictsFromLane(parts, refused))
             })
         )
       )
     })
 
+  const halves = <Part, Verdict>(
+    statement: GroupStatement<Part, Verdict>,
+    parts: ReadonlyArray<Part>
+  ): Effect.Effect<ReadonlyArray<Verdict>, LaneClosed> => {
+    const middle = parts.length >> 1
+    return Effect.flatMap(
+      commit(statement, parts.slice(0, middle)),
+      (left) => Effect.map(commit(statement, parts.slice(middle)), (right) => [...left, ...right])
+    )
+  }
+
   /** A group that the server answered with an error did nothing, and its number is free again. */
   const commit = <Part, Verdict>(
     statement: GroupStatement<Part, Verdict>,
     parts: ReadonlyArray<Part>,
-    triesLeft = 2
+    triesLeft = 2,
+    losses = 0
   ): Effect.Effect<ReadonlyArray<Verdict>, LaneClosed> =>
-    Effect.catchTag(untilAble(saying(attempt(statement, parts))), "SqlError", (error) => {
-      if (error.isRetryable && (triesLeft > 0 || parts.length === 1)) {
-        return Effect.flatMap(
-          Random.nextBetween(1, 20),
-          (millis) => Effect.andThen(Effect.sleep(Duration.millis(millis)), commit(statement, parts, triesLeft - 1))
-        )
-      }
-      const [first] = parts
-      if (parts.length === 1 && first !== undefined) {
-        return Effect.succeed([statement.failed(first, errorText(error))])
-      }
-      const middle = parts.length >> 1
-      return Effect.flatMap(
-        commit(statement, parts.slice(0, middle)),
-        (left) => Effect.map(commit(statement, parts.slice(middle)), (right) => [...left, ...right])
-      )
-    })
+    untilAble(saying(attempt(statement, parts))).pipe(
+      Effect.catchTag("NeverRan", () =>
+        parts.length > 1 && losses >= maxLosses
+          ? halves(statement, parts)
+          : commit(statement, parts, triesLeft, losses + 1)),
+      Effect.catchTag("SqlError", (error) => {
+        if (error.isRetryable && (triesLeft > 0 || parts.length === 1)) {
+          return Effect.flatMap(
+            Random.nextBetween(1, 20),
+            (millis) =>
+              Effect.andThen(Effect.sleep(Duration.millis(millis)), commit(statement, parts, triesLeft - 1, losses))
+          )
+        }
+        const [first] = parts
+        return parts.length === 1 && first !== undefined
+          ? Effect.succeed([statement.failed(first, errorText(error))])
+          : halves(statement, parts)
+      })
+    )
 
+  const one = Semaphore.makeUnsafe(1)
   return {
     busySince: () => busySince,
     commit: (statement, parts) =>
-      Effect.suspend(() => {
+      one.withPermit(Effect.suspend(() => {
         busySince = now()
         return Effect.ensuring(
           commit(statement, parts),
@@ -154,6 +179,6 @@ export const make = (connection: EngineConnection, id: number, now: () => number
             busySince = undefined
           })
         )
-      })
+      }))
   }
 }

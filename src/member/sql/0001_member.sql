@@ -12,6 +12,8 @@ CREATE TABLE holdfast.member (
   joined_at timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (fillfactor = 20, vacuum_truncate = off);
 
+CREATE INDEX member_by_lease ON holdfast.member (lease_until) WHERE NOT dead;
+
 CREATE TABLE holdfast.lane (
   id bigint PRIMARY KEY DEFAULT nextval('holdfast.identity'),
   member bigint NOT NULL,

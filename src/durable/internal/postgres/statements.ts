@@ -73,11 +73,11 @@ WITH given AS MATERIALIZED (
   SELECT * FROM unnest($2::bigint[], $3::bigint[]) AS x(id, version) ORDER BY x.id
 ), freed AS (
   UPDATE holdfast.server s SET holder = NULL
-  FROM given g WHERE s.id = g.id AND s.version = g.version AND s.holder = $1
+  FROM given g WHERE s.id = g.id AND (g.version IS NULL OR s.version = g.version) AND s.holder = $1
   RETURNING s.id, s.taken
 )
 SELECT coalesce(bool_or(b.pushed > f.taken), false) FROM freed f JOIN holdfast.inbox b ON b.id = f.id`,
-  params: (member: number, servers: ReadonlyArray<{ readonly id: number; readonly version: number }>) => [
+  params: (member: number, servers: ReadonlyArray<{ readonly id: number; readonly version: number | undefined }>) => [
     BigInt(member),
     int8(servers.map((server) => server.id)),
     int8(servers.map((server) => server.version))
@@ -170,8 +170,7 @@ WITH answers AS (
   ) RETURNING 1
 ), strays AS (
   DELETE FROM holdfast.reply WHERE (member, call) IN (
-    SELECT r.member, r.call FROM holdfast.member m JOIN holdfast.reply r ON r.member = m.id
-    WHERE m.dead AND r.written_at < clock_timestamp() - interval '1 hour' LIMIT 5000
+    SELECT member, call FROM holdfast.reply WHERE written_at < clock_timestamp() - interval '1 day' LIMIT 5000
   ) RETURNING 1
 )
 SELECT (SELECT count(*) FROM answers)::float8 + (SELECT count(*) FROM strays)::float8`,
