@@ -189,7 +189,7 @@ export interface Check {
 }
 
 /**
- * Messages put in line, and replies sent, beside any step. Never refused; a cast whose key is known is dropped.
+ * Messages put in line, and replies sent, beside any step: done, or `Failed`. A cast whose key is known is dropped.
  *
  * @since 0.1.0
  * @category models
@@ -213,9 +213,12 @@ export type Member = Transition | Check | Enqueue
  *
  * - `Done`: it is durable. `pushed` is where the server's line ended when the group was decided; `undefined` where that is
  *   not known any more, since only the decision survived.
+ * - `Known`: refused because of these keys, which are answered already.
  * - `LineMoved`: refused by its guard; the line now ends at `pushed`.
  * - `Superseded`: refused by its version: somebody else holds the server now.
- * - `Known`: refused because of these keys, which are answered already.
+ * - `Failed`: the storage does not take it, whatever stands beside it; `failure` says why.
+ *
+ * Where several of the refusals hold, the first of them in this order is told.
  *
  * @since 0.1.0
  * @category models
@@ -299,7 +302,7 @@ export interface NodeStorage {
  * @category models
  */
 export interface JoinOptions {
-  /** How long answers are kept under their primary keys. */
+  /** How long answers are kept under their primary keys, at least. */
   readonly outcomeRetention: Duration.Duration
 }
 

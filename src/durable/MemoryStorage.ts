@@ -6,6 +6,8 @@
  *
  * @since 0.1.0
  */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
@@ -36,9 +38,15 @@ interface Server extends Address {
   holder: number | undefined
   state: string | undefined
   readonly line: Array<{ readonly position: number; readonly message: StoredMessage }>
-  /** What was answered under a key; `undefined` while the message that bears it is in line. */
-  readonly outcomes: Map<string, string | undefined>
+  readonly outcomes: Map<string, Kept>
   readonly parked: Array<Parked>
+}
+
+/** What was answered under a key; no reply while the message that bears it is in line, or is answered later. */
+interface Kept {
+  readonly reply: string | undefined
+  /** When it is forgotten. */
+  readonly until: number
 }
 
 interface Node {
@@ -53,12 +61,24 @@ class Store {
   readonly #nodes = new Map<number, Node>()
   /** Replies outlive the node that waits for them, as rows would. */
   readonly #replies = new Map<number, Map<number, Reply>>()
+  readonly #clock: Clock.Clock
+
+  constructor(clock: Clock.Clock) {
+    this.#clock = clock
+  }
 
   join(node: Node): number {
     const id = ++this.#identity
     this.#nodes.set(id, node)
     this.#replies.set(id, node.replies)
     return id
+  }
+
+  #kept(server: Server, primaryKey: string): Kept | undefined {
+    const kept = server.outcomes.get(primaryKey)
+    if (kept === undefined || kept.until > this.#clock.currentTimeMillisUnsafe()) return kept
+    server.outcomes.delete(primaryKey)
+    return undefined
   }
 
   leave(id: number): void {
@@ -131,7 +151,7 @@ class Store {
     return server.line.filter(({ position }) => position > after).slice(0, limit).map(({ message, position }) => ({
       ...message,
       position,
-      recorded: message.primaryKey === undefined ? undefined : server.outcomes.get(message.primaryKey)
+      recorded: message.primaryKey === undefined ? undefined : this.#kept(server, message.primaryKey)?.reply
     }))
   }
 
@@ -147,10 +167,11 @@ class Store {
   }
 
   /** Every member is decided as things stood before the group, and only then is anything written. */
-  commit(group: ReadonlyArray<Member>): ReadonlyArray<Verdict> {
+  commit(group: ReadonlyArray<Member>, retentionMillis: number): ReadonlyArray<Verdict> {
+    const until = this.#clock.currentTimeMillisUnsafe() + retentionMillis
     const verdicts = group.map((member) => this.#decide(member))
     group.forEach((member, index) => {
-      if (verdicts[index]?._tag === "Done" && member._tag === "Transition") this.#apply(member)
+      if (verdicts[index]?._tag === "Done" && member._tag === "Transition") this.#apply(member, until)
     })
     group.forEach((member, index) => {
       if (verdicts[index]?._tag !== "Done" || member._tag === "Check") return
@@ -170,23 +191,23 @@ class Store {
   #decide(member: Member): Verdict {
     if (member._tag === "Enqueue") return { _tag: "Done", pushed: 0 }
     const server = this.#servers.get(member.id)
-    if (server === undefined || server.version !== member.version) return { _tag: "Superseded" }
-    if (member.guard !== undefined && member.guard !== server.pushed) {
-      return { _tag: "LineMoved", pushed: server.pushed }
-    }
+    if (server === undefined) return { _tag: "Superseded" }
     if (member._tag === "Transition") {
       const known = new Map<string, string>()
       for (const { late, primaryKey } of member.outcomes) {
         if (late) continue
-        const recorded = server.outcomes.get(primaryKey)
+        const recorded = this.#kept(server, primaryKey)?.reply
         if (recorded !== undefined) known.set(primaryKey, recorded)
       }
       if (known.size > 0) return { _tag: "Known", replies: known }
     }
-    return { _tag: "Done", pushed: server.pushed }
+    if (member.guard !== undefined && member.guard !== server.pushed) {
+      return { _tag: "LineMoved", pushed: server.pushed }
+    }
+    return server.version === member.version ? { _tag: "Done", pushed: server.pushed } : { _tag: "Superseded" }
   }
 
-  #apply(transition: Transition): void {
+  #apply(transition: Transition, until: number): void {
     const server = this.#servers.get(transition.id)
     if (server === undefined) return
     server.version++
@@ -194,13 +215,16 @@ class Store {
     if (transition.state !== undefined) server.state = transition.state
     while (server.line[0] !== undefined && server.line[0].position <= transition.taken) server.line.shift()
     for (const { primaryKey, reply } of transition.outcomes) {
-      if (server.outcomes.get(primaryKey) === undefined) server.outcomes.set(primaryKey, reply)
+      if (this.#kept(server, primaryKey)?.reply !== undefined) continue
+      server.outcomes.set(primaryKey, { reply, until: reply === undefined ? Number.POSITIVE_INFINITY : until })
     }
     for (const parked of transition.parked) {
       server.parked.push(parked)
       // A repeat of a message that was set aside is a message of its own again.
       const { primaryKey } = parked.message
-      if (primaryKey !== undefined && server.outcomes.get(primaryKey) === undefined) server.outcomes.delete(primaryKey)
+      if (primaryKey !== undefined && server.outcomes.get(primaryKey)?.reply === undefined) {
+        server.outcomes.delete(primaryKey)
+      }
     }
   }
 
@@ -213,9 +237,9 @@ class Store {
     const server = this.#servers.get(id)
     if (server === undefined) return
     if (message.primaryKey !== undefined) {
-      const known = server.outcomes.has(message.primaryKey)
+      const known = this.#kept(server, message.primaryKey) !== undefined
       if (known && message.mode === "cast") return
-      if (!known) server.outcomes.set(message.primaryKey, undefined)
+      if (!known) server.outcomes.set(message.primaryKey, { reply: undefined, until: Number.POSITIVE_INFINITY })
     }
     server.pushed++
     server.line.push({ position: server.pushed, message })
@@ -229,7 +253,7 @@ class Store {
   }
 }
 
-const joinStore = (store: Store): Effect.Effect<NodeStorage, never, Scope.Scope> =>
+const joinStore = (store: Store, retentionMillis: number): Effect.Effect<NodeStorage, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
       Effect.sync(() => {
@@ -250,13 +274,14 @@ const joinStore = (store: Store): Effect.Effect<NodeStorage, never, Scope.Scope>
         claim: (servers) => alive(() => servers.map((server) => store.claim(id.current, server))),
         release: (servers) =>
           alive(() => servers.forEach((server) => store.release(id.current, server.id, server.version))),
-        commit: (group) => alive(() => store.commit(group)),
+        commit: (group) => alive(() => store.commit(group, retentionMillis)),
         read: (lines) => alive(() => lines.map((line) => store.read(line.id, line.after, line.limit))),
         unattended: (kinds, after) => alive(() => store.unattended(id.current, kinds, after)),
         replies: alive(() => Array.from(node.replies.values())),
         forget: (replies) => alive(() => replies.forEach((reply) => node.replies.delete(reply.call))),
         hints: node.hints.take(Number.MAX_SAFE_INTEGER),
         rejoin: Effect.sync(() => {
+          store.leave(id.current)
           id.current = store.join(node)
         })
       }
@@ -269,7 +294,12 @@ const joinStore = (store: Store): Effect.Effect<NodeStorage, never, Scope.Scope>
  * @since 0.1.0
  * @category layers
  */
-export const layer: Layer.Layer<DurableStorage> = Layer.sync(DurableStorage, () => {
-  const store = new Store()
-  return { join: () => joinStore(store) }
-})
+export const layer: Layer.Layer<DurableStorage> = Layer.effect(
+  DurableStorage,
+  Effect.map(Clock.Clock, (clock) => {
+    const store = new Store(clock)
+    return DurableStorage.of({
+      join: ({ outcomeRetention }) => joinStore(store, Duration.toMillis(outcomeRetention))
+    })
+  })
+)

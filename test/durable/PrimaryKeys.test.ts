@@ -3,7 +3,8 @@
  * it is done once, and every caller has the one answer.
  */
 import { assert, layer } from "@effect/vitest"
-import { Effect, Fiber, Schedule } from "effect"
+import { Duration, Effect, Fiber, Schedule } from "effect"
+import { TestClock } from "effect/testing"
 import * as Nodes from "../support/Nodes.ts"
 import { Counter, CounterLive, Fragile, fragileLive, makeWorld } from "./fixtures/servers.ts"
 
@@ -126,3 +127,17 @@ for (const [name, StoreLive] of Nodes.stores) {
     }
   })
 }
+
+layer(Nodes.layerMemory)("PrimaryKeys, by the clock", (it) => {
+  it.effect("an answer is kept for the retention, and the message done again after it", () =>
+    Effect.gen(function*() {
+      const store = yield* Nodes.Store
+      const node = yield* store.start({ servers: CounterLive, node: { outcomeRetention: "7 days" } })
+      const counter = (yield* node.run(Counter.client()))("retention")
+      assert.strictEqual(yield* counter.call.AddOnce({ id: "a", by: 5 }), 5)
+      yield* TestClock.adjust(Duration.subtract(Duration.days(7), Duration.millis(1)))
+      assert.strictEqual(yield* counter.call.AddOnce({ id: "a", by: 5 }), 5)
+      yield* TestClock.adjust("1 millis")
+      assert.strictEqual(yield* counter.call.AddOnce({ id: "a", by: 5 }), 10)
+    }))
+})
