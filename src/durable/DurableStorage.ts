@@ -84,6 +84,8 @@ export interface Claimed {
   readonly pushed: number
   /** The encoded state; `undefined` as long as no message was ever handled. */
   readonly state: string | undefined
+  /** The message that locked the server, where what it began is not over. */
+  readonly lock: StoredMessage | undefined
 }
 
 /**
@@ -168,6 +170,8 @@ export interface Transition {
   readonly taken: number
   /** The new state, encoded; `undefined` where it stays. */
   readonly state: string | undefined
+  /** The message that locks the server from now on, or none; `undefined` where that stays. */
+  readonly lock: StoredMessage | "none" | undefined
   /** Answers to keep under their keys. One that is known already refuses the member, unless it is late. */
   readonly outcomes: ReadonlyArray<KeyedOutcome>
   readonly replies: ReadonlyArray<Reply>
@@ -281,7 +285,9 @@ export interface NodeStorage {
   readonly read: (
     lines: ReadonlyArray<{ readonly id: number; readonly after: number; readonly limit: number }>
   ) => Effect.Effect<ReadonlyArray<ReadonlyArray<QueuedMessage>>, NodeLost>
-  /** Servers of these kinds that have a line and are held by this node or by no living one, 1,000 at most, by id. */
+  /**
+   * Servers of these kinds that have a line or are locked, and are held by this node or by no living one: 1,000 at most, by id.
+   */
   readonly unattended: (
     kinds: ReadonlyArray<string>,
     after: number

@@ -37,6 +37,7 @@ interface Server extends Address {
   pushed: number
   holder: number | undefined
   state: string | undefined
+  lock: StoredMessage | undefined
   readonly line: Array<{ readonly position: number; readonly message: StoredMessage }>
   readonly outcomes: Map<string, Kept>
   readonly parked: Array<Parked>
@@ -103,6 +104,7 @@ class Store {
         pushed: 0,
         holder: undefined,
         state: undefined,
+        lock: undefined,
         line: [],
         outcomes: new Map(),
         parked: []
@@ -134,7 +136,8 @@ class Store {
       version: server.version,
       taken: server.taken,
       pushed: server.pushed,
-      state: server.state
+      state: server.state,
+      lock: server.lock
     }
   }
 
@@ -142,7 +145,7 @@ class Store {
     const server = this.#servers.get(id)
     if (server?.holder !== node || (version !== undefined && server.version !== version)) return
     server.holder = undefined
-    if (server.pushed > server.taken) this.#hintAll({ _tag: "Unattended" })
+    if (server.pushed > server.taken || server.lock !== undefined) this.#hintAll({ _tag: "Unattended" })
   }
 
   read(id: number, after: number, limit: number): ReadonlyArray<QueuedMessage> {
@@ -158,7 +161,8 @@ class Store {
   unattended(node: number, kinds: ReadonlyArray<string>, after: number) {
     const found: Array<Address & { readonly id: number }> = []
     for (const server of this.#servers.values()) {
-      if (server.id <= after || server.line.length === 0 || !kinds.includes(server.kind)) continue
+      if (server.id <= after || !kinds.includes(server.kind)) continue
+      if (server.line.length === 0 && server.lock === undefined) continue
       const holder = this.#liveHolder(server)
       if (holder === undefined || holder === node) found.push(server)
       if (found.length === 1000) break
@@ -213,6 +217,7 @@ class Store {
     server.version++
     server.taken = transition.taken
     if (transition.state !== undefined) server.state = transition.state
+    if (transition.lock !== undefined) server.lock = transition.lock === "none" ? undefined : transition.lock
     while (server.line[0] !== undefined && server.line[0].position <= transition.taken) server.line.shift()
     for (const { primaryKey, reply } of transition.outcomes) {
       if (this.#kept(server, primaryKey)?.reply !== undefined) continue

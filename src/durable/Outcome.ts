@@ -70,6 +70,19 @@ export interface Outcome<out A, out S, out R = never> {
 }
 
 /**
+ * A handler's answer that locks its server: `S` is the state from now on. What goes on under the lock is the behaviour's
+ * `handleLocked` of the same operation. It is not an `Outcome`: only handlers that have their `handleLocked` may give it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Lock<out S, out R = never> {
+  readonly "~holdfast/durable/Outcome/Lock": { readonly _S: () => S; readonly _R: () => R }
+  /** Adds an action that runs once the lock is on disk, as for an `Outcome`. */
+  afterCommit<R2 = never>(action: (committed: S) => Effect.Effect<unknown, never, R2>): Lock<S, R | R2>
+}
+
+/**
  * What an action after the commit succeeds with when the actions behind it are not to run.
  *
  * @since 0.1.0

@@ -72,6 +72,7 @@ const transition = (
   takenBefore: server.taken,
   taken: server.taken,
   state: `{"by":${server.version}}`,
+  lock: undefined,
   outcomes: [],
   replies: [],
   outgoing: [],

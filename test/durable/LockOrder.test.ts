@@ -55,6 +55,7 @@ const step = (server: Held, more: Partial<DurableStorage.Transition> = {}): Dura
   takenBefore: 0,
   taken: 0,
   state: "{}",
+  lock: undefined,
   outcomes: [],
   replies: [],
   outgoing: [],

@@ -155,6 +155,57 @@ export const stops = Airport.toLayer({
   }
 })
 
+/** A handler that may lock has its `handleLocked`, whose next state is an update of the latest one. */
+export const locks: Layer.Layer<never, never, DurableNode.DurableNode | Weather> = Airport.toLayer({
+  init,
+  handlers: {
+    Departed: ({ lock, noReply, payload, state }) => payload.delay > 60 ? lock() : noReply(state.departed()),
+    Current: ({ lock }) => Effect.succeed(lock()),
+    Close: ({ noReply }) => noReply()
+  },
+  handleLocked: {
+    Departed: ({ noReply }) => noReply((latest) => latest.departed()),
+    Current: Effect.fnUntraced(function*({ reply, state }) {
+      const weather = yield* Weather
+      return (yield* weather.isFine) ? reply(state) : reply(state, (latest) => latest.departed())
+    })
+  }
+})
+
+export const locksAlone = Airport.toLayer(
+  // @ts-expect-error: `Departed` may lock and has no `handleLocked`
+  {
+    init,
+    handlers: {
+      Departed: ({ lock, noReply, payload }) => payload.delay > 60 ? lock() : noReply(),
+      Current: ({ reply, state }) => reply(state),
+      Close: ({ noReply }) => noReply()
+    }
+  }
+)
+
+export const locksAnother = Airport.toLayer({
+  init,
+  handlers: {
+    Departed: ({ lock }) => lock(),
+    Current: ({ reply, state }) => reply(state),
+    Close: ({ noReply }) => noReply()
+  },
+  // @ts-expect-error: `Departed` may lock and has no `handleLocked`, `Close` has one
+  handleLocked: { Close: ({ noReply }) => noReply() }
+})
+
+export const wrongUpdate = Airport.toLayer({
+  init,
+  handlers: {
+    Departed: ({ lock }) => lock(),
+    Current: ({ reply, state }) => reply(state),
+    Close: ({ noReply }) => noReply()
+  },
+  // @ts-expect-error: an update gives a Tally
+  handleLocked: { Departed: ({ noReply }) => noReply((latest) => latest.flights) }
+})
+
 const Current = Rpc.make("Current", { success: Tally, error: Closed })
 const current = Schema.decodeSync(DurableServer.From(Current))("call 1.2")
 

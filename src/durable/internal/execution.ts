@@ -10,13 +10,14 @@ import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { DurableServerError, MessageParked } from "../DurableServerError.ts"
-import type { Address, Member, Reply, Verdict } from "../DurableStorage.ts"
-import { Actions } from "./actions.ts"
+import type { Address, Member, Reply, StoredMessage, Verdict } from "../DurableStorage.ts"
+import { Actions, type Committed } from "./actions.ts"
 import * as Answer from "./answer.ts"
-import type { Checked } from "./definition.ts"
+import type { Checked, Definition } from "./definition.ts"
 import { handle, type Handled, initialise, nothingStaged, type Registration, type Staged } from "./handling.ts"
+import { Locked } from "./locked.ts"
 import type { Caller, Message } from "./message.ts"
-import { type Action, HandlerOutcome } from "./outcome.ts"
+import { HandlerOutcome } from "./outcome.ts"
 import { Draft, type State, type Step } from "./transition.ts"
 
 /** The failed attempts at one message. */
@@ -67,6 +68,8 @@ export interface Environment {
   readonly attemptFailed: (server: Address, message: Message, cause: Cause.Cause<unknown>, parked: boolean) => void
   readonly castFailed: (server: Address, message: Message, error: unknown) => void
   readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
+  /** The message that locks a server, as it is kept. */
+  readonly fromLock: (definition: Definition, stored: StoredMessage) => Message
   /** Keeps the caller of a message that will be answered later. */
   readonly keepCaller: (server: Address, message: Message) => void
   /** The caller of a message that was sent from here, to be told what a later transition answers; if it still waits. */
@@ -79,10 +82,6 @@ export interface Environment {
 const unchanged = new HandlerOutcome(undefined, undefined)
 
 const noReplies: ReadonlyArray<Reply> = []
-
-const after = (actions: ReadonlyArray<Action>, state: State): Pick<Step, "committed"> => ({
-  committed: actions.length === 0 ? undefined : { state: state.value, actions }
-})
 
 export class Execution {
   readonly #server: Server
@@ -105,6 +104,8 @@ export class Execution {
   #careful = false
   readonly #attempts = new Map<string, Attempts>()
   readonly #actions: Actions
+  /** What goes on under a lock. */
+  #locked: Locked | undefined
   /** Why the server is to leave memory now. */
   #stopped: string | undefined
 
@@ -115,10 +116,27 @@ export class Execution {
   }
 
   /** Starts on a state: none where the server is new, and `init` is to give one. */
-  begin(version: number, taken: number, state: State | undefined): void {
+  begin(
+    registration: Registration,
+    version: number,
+    taken: number,
+    state: State | undefined,
+    lock: StoredMessage | undefined
+  ): void {
     this.#version = version
     this.#taken = taken
     this.#state = state
+    this.#locked = this.#lockedBy(registration, lock)
+  }
+
+  #lockedBy(registration: Registration, lock: StoredMessage | undefined): Locked | undefined {
+    return lock === undefined ? undefined : new Locked(
+      registration,
+      this.#server,
+      this.#environment,
+      this.#environment.fromLock(registration.definition, lock),
+      () => this.#current?.value
+    )
   }
 
   get version(): number {
@@ -141,7 +159,18 @@ export class Execution {
 
   /** Something is being handled or committed. */
   get isWorking(): boolean {
-    return this.#busy || this.#draft !== undefined || this.#inFlight !== undefined
+    return this.#busy || this.#draft !== undefined || this.#inFlight !== undefined || this.#locked !== undefined
+  }
+
+  /** Something is being handled or committed that will have ended soon. */
+  get isHandling(): boolean {
+    return (this.#busy && !this.#isBackingOff) || this.#draft !== undefined || this.#inFlight !== undefined ||
+      this.#locked?.isBackingOff === false
+  }
+
+  /** Messages have to wait until what goes on under a lock is over. */
+  get isLocked(): boolean {
+    return this.#locked?.isConcluding === false
   }
 
   /** Something is being done after a commit. */
@@ -154,9 +183,9 @@ export class Execution {
     return this.#stopped
   }
 
-  /** Waiting for the next attempt at a message that failed. */
-  get isBackingOff(): boolean {
-    return this.#isBackingOff
+  /** Messages have to wait, nobody knows how long: for the end of a lock, or the next attempt at one that failed. */
+  get isHeldUp(): boolean {
+    return this.#isBackingOff || this.isLocked
   }
 
   /** Whether the step being made holds only as long as nothing else is in line. */
@@ -173,6 +202,7 @@ export class Execution {
   /** Handles one message after the other, until there is none or one of them has to be waited for. */
   handleAll(registration: Registration, next: () => Message | undefined): void {
     if (this.#busy || this.#inFlight !== undefined) return
+    if (this.#locked !== undefined) this.#goOnLocked(registration, this.#locked)
     this.#busy = true
     let going = true
     while (going) {
@@ -184,8 +214,37 @@ export class Execution {
     if (going) this.#busy = false
   }
 
+  /** Goes on with what is under a lock, and ends it where it has come to its conclusion. */
+  #goOnLocked(registration: Registration, locked: Locked): void {
+    locked.begin()
+    const { conclusion, message } = locked
+    const state = this.#current
+    if (conclusion === undefined || locked.isConcluding || state === undefined) return
+    switch (conclusion._tag) {
+      case "Exhausted":
+        this.#park(message, conclusion.attempts)
+        return
+      case "Failure":
+        if (message.mode === "cast") this.#environment.castFailed(this.#server, message, conclusion.error)
+        this.#add(registration, message, { _tag: "Failure", error: conclusion.error })
+        return
+      case "Outcome": {
+        const { actions, ending, next, value } = conclusion.outcome
+        let latest: unknown
+        try {
+          latest = typeof next === "function" ? next(state.value) : undefined
+        } catch (error) {
+          return locked.failed(Cause.die(error))
+        }
+        const answer = value === undefined ? Answer.nothing : { _tag: "Success" as const, value }
+        this.#add(registration, message, answer, new HandlerOutcome(value, latest, ending, actions))
+      }
+    }
+  }
+
   #isFull(registration: Registration, draft: Draft): boolean {
-    return draft.stop !== undefined || draft.steps.length >= (this.#careful ? 1 : registration.maxBatch)
+    return draft.stop !== undefined || typeof draft.lock === "object" ||
+      draft.steps.length >= (this.#careful ? 1 : registration.maxBatch)
   }
 
   /** Says that there is a step to commit, if there is one. */
@@ -286,6 +345,11 @@ export class Execution {
           : { _tag: "Success" as const, value: outcome.value }
         return this.#add(registration, message, answer, outcome, staged)
       }
+      case "Lock": {
+        const { lock, staged } = handled
+        const outcome = new HandlerOutcome(undefined, lock.next, "later", lock.actions)
+        return this.#add(registration, message, Answer.nothing, outcome, staged, true)
+      }
       case "Failure":
         if (message.mode === "cast") this.#environment.castFailed(this.#server, message, handled.error)
         return this.#add(registration, message, { _tag: "Failure", error: handled.error })
@@ -300,7 +364,8 @@ export class Execution {
     message: Message,
     answer: Answer.Answer,
     outcome: HandlerOutcome = unchanged,
-    staged: Staged = nothingStaged
+    staged: Staged = nothingStaged,
+    locks = false
   ): boolean {
     const { actions, ending, next } = outcome
     const before = this.#current
@@ -351,11 +416,9 @@ export class Execution {
       if (late.mode === "call") (this.#environment.isLocal(late.node) ? local : draft.replies).push(late)
     }
     if (typeof ending === "object") draft.stop = ending.stop
-    this.#finish(
-      draft,
-      { message, answer: ending === "later" ? undefined : answer, lateReplies: local, ...after(actions, state) },
-      text
-    )
+    if (locks) draft.lock = message
+    const committed = actions.length === 0 ? undefined : { state: state.value, actions }
+    this.#finish(draft, message, ending === "later" ? undefined : answer, text, local, committed)
     return true
   }
 
@@ -368,9 +431,20 @@ export class Execution {
     return message.caller === undefined && !this.#environment.isLocal(message.node)
   }
 
-  #finish(draft: Draft, step: Step, text: string | undefined): void {
-    const { message } = step
-    draft.steps.push(step)
+  #finish(
+    draft: Draft,
+    message: Message,
+    answer: Answer.Answer | undefined,
+    text: string | undefined,
+    lateReplies: ReadonlyArray<Reply>,
+    committed: Committed | undefined
+  ): void {
+    const endsLock = message === this.#locked?.message
+    if (endsLock && this.#locked !== undefined) {
+      this.#locked.isConcluding = true
+      draft.lock = "none"
+    }
+    draft.steps.push({ message, answer, lateReplies, committed, endsLock })
     if (message.mode === "call" && text !== undefined && this.#repliesByRow(message)) {
       draft.replies.push({ node: message.node, call: message.call, value: text })
     }
@@ -378,6 +452,10 @@ export class Execution {
 
   /** A failed attempt. A direct message goes into the line first, so that it is durable. */
   #failed(registration: Registration, message: Message, cause: Cause.Cause<unknown>): boolean {
+    if (message === this.#locked?.message) {
+      this.#locked.failed(cause)
+      return true
+    }
     let attempts = this.#attempts.get(message.id)
     if (attempts === undefined) {
       attempts = { count: 0, due: false, last: cause, exhausted: false, step: undefined }
@@ -430,11 +508,7 @@ export class Execution {
       })
     }
     const text = Answer.encode(message.operation, answer)
-    this.#finish(
-      draft,
-      { message, answer, lateReplies: noReplies, committed: undefined },
-      text.ok ? text.value : undefined
-    )
+    this.#finish(draft, message, answer, text.ok ? text.value : undefined, noReplies, undefined)
     this.#environment.attemptFailed(this.#server, message, attempts.last, true)
     return true
   }
@@ -494,12 +568,17 @@ export class Execution {
         this.#state = draft.state
         this.#taken = draft.taken
         this.#stopped = draft.stop
+        const { lock } = draft
         for (const step of draft.steps) {
           if (this.#attempts.size > 0) this.#attempts.delete(step.message.id)
           this.#tell(step, settled)
           if (step.committed !== undefined && registration !== undefined) {
             this.#actions.add(step.committed, registration.context, this.#environment.checkQuiet)
           }
+        }
+        if (lock !== undefined) {
+          const by = lock === "none" || registration === undefined ? undefined : lock.stored()
+          this.#locked = registration === undefined ? undefined : this.#lockedBy(registration, by)
         }
         if (this.#careful && draft.steps.length > 0) this.#careful = false
         const resume = this.#afterFlight
@@ -546,6 +625,8 @@ export class Execution {
     const draft = this.#inFlight ?? this.#draft
     this.#inFlight = undefined
     this.#void(draft)
+    this.#locked?.end()
+    this.#locked = undefined
     this.#attempts.clear()
     this.#state = undefined
     this.#stopped = undefined
@@ -567,6 +648,9 @@ export class Execution {
     this.#afterFlight = undefined
     this.#isBackingOff = false
     this.#busy = false
-    if (messages.length > 0) this.#server.putBack(messages)
+    // The message that locked the server is on disk as that, and waits nowhere else.
+    if (this.#locked !== undefined) this.#locked.isConcluding = false
+    const back = messages.filter((message) => message !== this.#locked?.message)
+    if (back.length > 0) this.#server.putBack(back)
   }
 }

@@ -13,7 +13,7 @@ import { DurableServerError } from "../DurableServerError.ts"
 import type { Outgoing } from "../DurableStorage.ts"
 import type { Definition } from "./definition.ts"
 import type { Message } from "./message.ts"
-import { HandlerOutcome, HandlerRequest } from "./outcome.ts"
+import { HandlerLock, HandlerOutcome, HandlerRequest } from "./outcome.ts"
 import { traced } from "./tracing.ts"
 
 /** A kind of server with its handlers, as this process runs it. */
@@ -21,6 +21,7 @@ export interface Registration {
   readonly definition: Definition
   readonly init: (key: unknown) => unknown
   readonly handlers: Readonly<Record<string, (request: HandlerRequest) => unknown>>
+  readonly handleLocked: Readonly<Record<string, (request: HandlerRequest) => unknown>>
   readonly context: Context.Context<never>
   readonly maxIdleMillis: number
   readonly maxBatch: number
@@ -30,6 +31,7 @@ export interface Registration {
 /** What an attempt came to. */
 export type Handled =
   | { readonly _tag: "Outcome"; readonly outcome: HandlerOutcome; readonly staged: Staged }
+  | { readonly _tag: "Lock"; readonly lock: HandlerLock; readonly staged: Staged }
   /** The handler failed as its protocol declares: an answer like any other. */
   | { readonly _tag: "Failure"; readonly error: unknown }
   /** Anything else: to be tried again. */
@@ -46,6 +48,8 @@ export const nothingStaged: Staged = { outgoing: [], lateReplies: [] }
 const ofOutcome = (value: unknown, staged: Staged): Handled =>
   value instanceof HandlerOutcome
     ? { _tag: "Outcome", outcome: value, staged }
+    : value instanceof HandlerLock
+    ? { _tag: "Lock", lock: value, staged }
     : {
       _tag: "Defect",
       cause: Cause.die(new Error("a handler answers an outcome, as its request makes them, and nothing else"))
@@ -137,6 +141,45 @@ export const handle = (
       open = false
       return ofExit(exit, { outgoing, lateReplies })
     },
+    running.started,
+    running.done
+  )
+}
+
+/**
+ * Runs what goes on under a lock, over the state that the lock was committed with. It belongs to no transition: what it sends
+ * is sent at once. Its outcome has a function of the latest state in the place of the next state.
+ */
+export const handleLocked = (
+  registration: Registration,
+  server: { readonly kind: string; readonly key: string; readonly decodedKey: unknown },
+  message: Message,
+  state: unknown,
+  running: Running<Handled>
+): Handled | undefined => {
+  const handler = registration.handleLocked[message.operation.tag]
+  if (handler === undefined) {
+    return {
+      _tag: "Defect",
+      cause: Cause.die(new Error(`${server.kind} has no handleLocked for "${message.operation.tag}"`))
+    }
+  }
+  let answer: unknown
+  try {
+    answer = handler(new HandlerRequest(message, state, server.decodedKey))
+  } catch (error) {
+    return { _tag: "Defect", cause: Cause.die(error) }
+  }
+  if (!Effect.isEffect(answer)) return ofOutcome(answer, nothingStaged)
+  return run(
+    registration.context,
+    traced(
+      answer as Effect.Effect<unknown, unknown>,
+      `${server.kind}.${message.operation.tag} handleLocked`,
+      "consumer",
+      () => ({ "holdfast.kind": server.kind, "holdfast.key": server.key, "holdfast.message": message.id })
+    ),
+    (exit) => ofExit(exit, nothingStaged),
     running.started,
     running.done
   )

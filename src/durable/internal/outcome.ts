@@ -2,7 +2,7 @@
  * Outcomes as the machinery sees them, and the requests that make them.
  */
 import type * as Effect from "effect/Effect"
-import type { Outcome, TypeId } from "../Outcome.ts"
+import type { Lock, Outcome, TypeId } from "../Outcome.ts"
 import { type From, fromOf } from "./from.ts"
 import type { Message } from "./message.ts"
 
@@ -36,6 +36,20 @@ export class HandlerOutcome implements Outcome<never, never> {
   }
 }
 
+/** A handler's answer that locks the server: what it does next runs outside of any transition. */
+export class HandlerLock implements Lock<never> {
+  declare readonly "~holdfast/durable/Outcome/Lock": Lock<never>["~holdfast/durable/Outcome/Lock"]
+  readonly next: unknown
+  readonly actions: ReadonlyArray<Action>
+  constructor(next: unknown, actions: ReadonlyArray<Action> = noActions) {
+    this.next = next
+    this.actions = actions
+  }
+  afterCommit<R>(action: (committed: never) => Effect.Effect<unknown, never, R>): HandlerLock {
+    return new HandlerLock(this.next, [...this.actions, action as Action])
+  }
+}
+
 /** What a handler is given. The ways to answer lie on the prototype: taking them out costs nothing, and neither do they. */
 export class HandlerRequest {
   readonly payload: unknown
@@ -66,6 +80,9 @@ export class HandlerRequest {
   }
   replyLater(next?: unknown): HandlerOutcome {
     return new HandlerOutcome(undefined, next, "later")
+  }
+  lock(next?: unknown): HandlerLock {
+    return new HandlerLock(next)
   }
   stop(options: { readonly reason: string; readonly reply?: unknown; readonly state?: unknown }): HandlerOutcome {
     return new HandlerOutcome(options.reply, options.state, { stop: options.reason })

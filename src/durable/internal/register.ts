@@ -18,7 +18,7 @@ interface Options {
   readonly defectRetryPolicy?: Schedule.Schedule<unknown, unknown> | undefined
 }
 
-type Behaviour = Pick<Registration, "init" | "handlers">
+type Behaviour = Pick<Registration, "init" | "handlers"> & Partial<Pick<Registration, "handleLocked">>
 
 const defaultPolicy: Schedule.Schedule<unknown, unknown> = Schedule.max([
   Schedule.exponential("50 millis"),
@@ -37,6 +37,7 @@ export const register = (
       definition,
       init: behaviour.init,
       handlers: behaviour.handlers,
+      handleLocked: behaviour.handleLocked ?? {},
       context: yield* Effect.context<never>(),
       maxIdleMillis: millisOf("maxIdleTime", options.maxIdleTime ?? "1 minute", { endless: true }),
       maxBatch: countOf("maxBatch", options.maxBatch ?? 256),

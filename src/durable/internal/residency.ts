@@ -13,7 +13,7 @@ import * as Metric from "effect/Metric"
 import * as Schedule from "effect/Schedule"
 import * as Semaphore from "effect/Semaphore"
 import { DurableServerError, NodeClosed } from "../DurableServerError.ts"
-import type { Address, NodeLost, NodeStorage, QueuedMessage, Reply } from "../DurableStorage.ts"
+import type { Address, NodeLost, NodeStorage, QueuedMessage, Reply, StoredMessage } from "../DurableStorage.ts"
 import { type Answer, decode } from "./answer.ts"
 import { Deadlines } from "./deadlines.ts"
 import type { Definition, Operation } from "./definition.ts"
@@ -301,6 +301,22 @@ export class Residency implements Host {
 
   /** A message as it was read from a line. */
   fromLine(definition: Definition, queued: QueuedMessage): Message {
+    return this.#fromStored(definition, queued, queued.position, queued.recorded)
+  }
+
+  /** A message as it was kept for its server alone. */
+  fromLock(definition: Definition, stored: StoredMessage): Message {
+    const message = this.#fromStored(definition, stored, 0, undefined)
+    message.horizon = 0
+    return message
+  }
+
+  #fromStored(
+    definition: Definition,
+    queued: StoredMessage,
+    position: number,
+    recorded: string | undefined
+  ): Message {
     const operation = definition.operations.get(queued.rpc)
     const payload = operation?.payload.decode(queued.payload)
     const local = this.isLocal(queued.node) ? this.awaited.get(queued.call)?.caller : undefined
@@ -312,10 +328,10 @@ export class Residency implements Host {
       queued.primaryKey,
       queued.node,
       queued.call,
-      queued.position,
+      position,
       ++this.#arrivals,
       local,
-      queued.recorded,
+      recorded,
       payload === undefined
         ? `${definition.kind} declares no "${queued.rpc}"`
         : payload.ok

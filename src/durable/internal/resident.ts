@@ -85,8 +85,9 @@ export class Resident implements Server {
 
   /** Nothing is under way that should be finished before this process ends. */
   get isQuiet(): boolean {
-    const handling = this.isWorking && !this.#execution.isBackingOff
-    return !handling && !this.#execution.isActing && this.#enqueueing === 0 && this.#mailbox.isEmpty
+    const waits = this.#line.isReading || this.phase === "locating" || this.phase === "releasing"
+    return !waits && !this.#execution.isHandling && !this.#execution.isActing && this.#enqueueing === 0 &&
+      this.#mailbox.isEmpty
   }
 
   get version(): number {
@@ -159,7 +160,7 @@ export class Resident implements Server {
       }
       current = { value: state.value, text: claim.state }
     }
-    this.#execution.begin(claim.version, claim.taken, current)
+    this.#execution.begin(registration, claim.version, claim.taken, current, claim.lock)
     this.phase = "held"
     if (this.#enqueuedMeanwhile) this.#line.mayGoOn()
     else this.#mailbox.lineEndsAt(claim.pushed, sentAt)
@@ -222,11 +223,11 @@ export class Resident implements Server {
     }
     const registration = this.#host.registration(this.kind)
     if (registration === undefined) return
-    this.#putInLine(this.#execution.isBackingOff)
+    this.#putInLine(this.#execution.isHeldUp)
     this.#execution.handleAll(registration, this.#next)
     // Nothing is taken from a line any more by handlers that close: what waits for something in it will not have its turn.
     const isStuck = this.#host.isClosing(this.kind) && !this.#execution.isWorking
-    this.#putInLine(isStuck || this.#execution.isBackingOff)
+    this.#putInLine(isStuck || this.#execution.isHeldUp)
     this.#execution.announce()
     this.#readOn()
   }
@@ -252,6 +253,7 @@ export class Resident implements Server {
 
   /** The message whose turn it is, taken from where it waited. */
   readonly #next = (): Message | undefined => {
+    if (this.#execution.isLocked) return undefined
     const direct = this.#enqueueing === 0 ? this.#mailbox.first : undefined
     if (direct !== undefined) {
       const mayGo = direct.horizon === undefined

@@ -14,6 +14,8 @@ export interface Step {
   /** Replies to earlier calls of this process. */
   readonly lateReplies: ReadonlyArray<Reply>
   readonly committed: Committed | undefined
+  /** Whether this is the message that had locked the server. */
+  readonly endsLock: boolean
 }
 
 /** The state of a server, with the text it was read from or is written as, as far as that is known. */
@@ -38,6 +40,8 @@ export class Draft {
   readonly outgoing: Array<Outgoing> = []
   readonly parked: Array<Parked> = []
   readonly replies: Array<Reply> = []
+  /** The message that locks the server from this step on; `"none"` where the step ends a lock. */
+  lock: Message | "none" | undefined
   /** Why the server is to leave memory after this step. */
   stop: string | undefined
 
@@ -49,9 +53,9 @@ export class Draft {
     this.takenBefore = taken
   }
 
-  /** Whether a message in it has no place in line yet. */
+  /** Whether a message in it has no place in line yet, and is not on disk in another way either. */
   get hasDirect(): boolean {
-    return this.steps.some((step) => step.message.position === 0)
+    return this.steps.some((step) => step.message.position === 0 && !step.endsLock)
   }
 
   get isEmpty(): boolean {
@@ -61,7 +65,7 @@ export class Draft {
   /** Whether anything is to be written. A server whose state was never stored is stored with its first message. */
   get writes(): boolean {
     return this.state !== this.from || (this.from !== undefined && this.from.text === undefined) ||
-      this.taken !== this.takenBefore ||
+      this.taken !== this.takenBefore || this.lock !== undefined ||
       this.outcomes.size > 0 || this.outgoing.length > 0 || this.parked.length > 0 || this.replies.length > 0
   }
 
@@ -75,6 +79,7 @@ export class Draft {
       takenBefore: this.takenBefore,
       taken: this.taken,
       state: this.state === this.from ? undefined : this.state?.text,
+      lock: this.lock === undefined || this.lock === "none" ? this.lock : this.lock.stored(),
       outcomes: Array.from(this.outcomes.values()),
       replies: this.replies,
       outgoing: this.outgoing,

@@ -13,8 +13,11 @@ CREATE TABLE holdfast.server (
   holder bigint,
   -- The state as JSON; null as long as no message was ever handled.
   state text,
+  -- The message that locked it, as JSON, as long as what it began is not over.
+  lock text,
   UNIQUE (kind, key)
 ) WITH (fillfactor = 50, vacuum_truncate = off);
+CREATE INDEX server_locked ON holdfast.server (id) WHERE lock IS NOT NULL;
 
 -- How many messages were ever put in a server's line. Written by senders alone, so that they and the holder do not fight.
 CREATE TABLE holdfast.inbox (

@@ -33,13 +33,13 @@ $$;
 
 -- One group: a lane's number p_seq. It runs once, or, when the lane is not at p_seq - 1 or is closed, not at all, and then
 -- `refused` is null. A member is a server's step (its row id, the version it starts from, where its line must end if that
--- matters, the position it consumes to, its new state if there is one), or, with a null id, only messages to others.
+-- matters, the position it consumes to, its new state if there is one, its lock if that changes: none is ''), or, with a null id, only messages to others.
 -- Each member is done whole, or refused and nothing of it is done.
 --
 -- Locks are taken in one order: the lane, then servers, then keys, then inboxes, within each by id.
 CREATE FUNCTION holdfast.commit_group(
   p_lane bigint, p_seq bigint,
-  w_id bigint[], w_version bigint[], w_guard bigint[], w_taken bigint[], w_state text[],
+  w_id bigint[], w_version bigint[], w_guard bigint[], w_taken bigint[], w_state text[], w_lock text[],
   -- Answers under keys: the member they belong to (from 1), key, answer (none yet, where it comes later), and whether this is
   -- such a late one, which is kept only where there is none.
   k_m integer[], k_key text[], k_reply text[], k_late boolean[],
@@ -89,12 +89,13 @@ BEGIN
 
   -- The one statement that decides.
   WITH part AS MATERIALIZED (
-    SELECT w.* FROM unnest(w_id, w_version, w_guard, w_taken, w_state) WITH ORDINALITY
-      AS w(id, version, guard, taken, state, m)
+    SELECT w.* FROM unnest(w_id, w_version, w_guard, w_taken, w_state, w_lock) WITH ORDINALITY
+      AS w(id, version, guard, taken, state, lock, m)
     WHERE known_m IS NULL OR NOT w.m = ANY (known_m)
   ), done AS (
     UPDATE holdfast.server s
-    SET version = s.version + 1, taken = w.taken, state = coalesce(w.state, s.state)
+    SET version = s.version + 1, taken = w.taken, state = coalesce(w.state, s.state),
+      lock = CASE WHEN w.lock IS NULL THEN s.lock ELSE nullif(w.lock, '') END
     FROM (SELECT * FROM part WHERE id IS NOT NULL ORDER BY id) w
     WHERE s.id = w.id AND s.version = w.version
       AND (w.guard IS NULL OR w.guard = coalesce((SELECT b.pushed FROM holdfast.inbox b WHERE b.id = w.id), 0))

@@ -76,7 +76,8 @@ FROM lane WHERE l.id = lane.id
 RETURNING l.refused, ARRAY[(SELECT pushed FROM line)]::float8[]`
 
 const isPlainStep = (part: Part): part is Transition =>
-  part._tag === "Transition" && part.taken === part.takenBefore && part.outcomes.length === 0 &&
+  part._tag === "Transition" && part.lock === undefined && part.taken === part.takenBefore &&
+  part.outcomes.length === 0 &&
   part.replies.length === 0 && part.outgoing.length === 0 && part.parked.length === 0
 
 // ------------------------------------------------------------------------------------------------ everything
@@ -85,7 +86,7 @@ const groupSql = `
 SELECT refused, pushed::float8[], known_m, known_key, known_reply, line_id::float8[], line_pushed::float8[],
   line_holder::float8[]
 FROM holdfast.commit_group($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-  $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32)`
+  $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33)`
 
 const outgoingParams = (outgoing: ReadonlyArray<readonly [number, Outgoing]>): ReadonlyArray<unknown> => [
   int4(outgoing.map(([m]) => m)),
@@ -113,6 +114,7 @@ const groupParams = (parts: ReadonlyArray<Part>): ReadonlyArray<unknown> => {
     int8(steps.map((step) => step?.guard)),
     int8(steps.map((step) => step?.taken)),
     text(steps.map((step) => step?.state ?? null)),
+    text(steps.map((step) => step?.lock === undefined ? null : step.lock === "none" ? "" : JSON.stringify(step.lock))),
     int4(outcomes.map(([m]) => m)),
     text(outcomes.map(([, { primaryKey }]) => primaryKey)),
     text(outcomes.map(([, { reply }]) => reply ?? null)),

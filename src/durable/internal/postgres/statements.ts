@@ -2,7 +2,7 @@
  * The statements by which a node finds, takes and gives back servers, and reads lines and replies. All of them may be sent
  * twice without harm.
  */
-import type { Address, Claimed, QueuedMessage, Reply } from "../../DurableStorage.ts"
+import type { Address, Claimed, QueuedMessage, Reply, StoredMessage } from "../../DurableStorage.ts"
 import { int8, text } from "./commit.ts"
 
 type Rows = ReadonlyArray<ReadonlyArray<unknown>>
@@ -49,20 +49,21 @@ WITH wanted AS MATERIALIZED (
     AND (s.holder IS NULL OR s.holder = $1
       OR NOT EXISTS (SELECT FROM holdfast.member h WHERE h.id = s.holder AND NOT h.dead))
     AND EXISTS (SELECT FROM holdfast.member me WHERE me.id = $1 AND NOT me.dead)
-  RETURNING s.id, s.version, s.taken, s.state
+  RETURNING s.id, s.version, s.taken, s.state, s.lock
 )
-SELECT g.id::float8, g.version::float8, g.taken::float8, g.state,
+SELECT g.id::float8, g.version::float8, g.taken::float8, g.state, g.lock,
   coalesce((SELECT b.pushed FROM holdfast.inbox b WHERE b.id = g.id), 0)::float8
 FROM got g`,
   params: (member: number, ids: ReadonlyArray<number>) => [BigInt(member), int8(ids)],
   rows: (rows: Rows) =>
-    rows.map(([id, version, taken, state, pushed]): Claimed => ({
+    rows.map(([id, version, taken, state, lock, pushed]): Claimed => ({
       _tag: "Claimed",
       id: Number(id),
       version: Number(version),
       taken: Number(taken),
       pushed: Number(pushed),
-      state: optional(state)
+      state: optional(state),
+      lock: typeof lock === "string" ? JSON.parse(lock) as StoredMessage : undefined
     }))
 }
 
@@ -74,9 +75,10 @@ WITH given AS MATERIALIZED (
 ), freed AS (
   UPDATE holdfast.server s SET holder = NULL
   FROM given g WHERE s.id = g.id AND (g.version IS NULL OR s.version = g.version) AND s.holder = $1
-  RETURNING s.id, s.taken
+  RETURNING s.id, s.taken, s.lock
 )
-SELECT coalesce(bool_or(b.pushed > f.taken), false) FROM freed f JOIN holdfast.inbox b ON b.id = f.id`,
+SELECT coalesce(bool_or(f.lock IS NOT NULL OR b.pushed > f.taken), false)
+FROM freed f LEFT JOIN holdfast.inbox b ON b.id = f.id`,
   params: (member: number, servers: ReadonlyArray<{ readonly id: number; readonly version: number | undefined }>) => [
     BigInt(member),
     int8(servers.map((server) => server.id)),
@@ -118,7 +120,7 @@ ORDER BY x.m, q.seq`,
 }
 
 /**
- * Servers that have a line and are ours or nobody's. Hops from line to line in the index: what it costs depends on the number
+ * Servers that have a line or a lock and are ours or nobody's. Hops from line to line in the index: what it costs depends on the number
  * of servers with a line, not on the number of messages.
  */
 export const unattended = {
@@ -128,9 +130,13 @@ WITH RECURSIVE line AS (
   UNION ALL
   SELECT (SELECT m.server_id FROM holdfast.message m WHERE m.server_id > l.server_id ORDER BY m.server_id LIMIT 1)
   FROM line l WHERE l.server_id IS NOT NULL
+), waiting AS (
+  SELECT server_id AS id FROM line WHERE server_id IS NOT NULL
+  UNION
+  SELECT id FROM holdfast.server WHERE lock IS NOT NULL AND id > $3
 )
 SELECT s.id::float8, s.kind, s.key
-FROM line l JOIN holdfast.server s ON s.id = l.server_id
+FROM waiting w JOIN holdfast.server s ON s.id = w.id
 WHERE s.kind = ANY ($2::text[])
   AND (s.holder IS NULL OR s.holder = $1
     OR NOT EXISTS (SELECT FROM holdfast.member h WHERE h.id = s.holder AND NOT h.dead))
