@@ -30,7 +30,7 @@ const { empty: emptyRange, fromString: read, make: makeRange, schema } = rangeTy
     parse: CalendarDate.fromString,
     format: CalendarDate.format,
     next: (value) => Result.mapError(CalendarDate.addDays(value, 1), () => "has no date behind it"),
-    previous: (value) => Result.getOrElse(CalendarDate.addDays(value, -1), () => value)
+    previous: (value) => Result.getSuccess(CalendarDate.addDays(value, -1))
   },
   (value) => CalendarDate.isCalendarDate(value) ? Result.succeed(value) : Result.fail("is not a CalendarDate")
 )

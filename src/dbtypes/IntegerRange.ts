@@ -6,6 +6,7 @@
  * @since 0.1.0
  */
 import * as Hash from "effect/Hash"
+import * as Option from "effect/Option"
 import type * as Order_ from "effect/Order"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -27,7 +28,7 @@ const { empty: emptyRange, fromString: read, make: makeRange, schema } = rangeTy
     format: String,
     next: (value) =>
       value === maxInt64 ? Result.fail("has no integer of 64 bits behind it") : Result.succeed(value + 1n),
-    previous: (value) => value - 1n
+    previous: (value) => value === minInt64 ? Option.none() : Option.some(value - 1n)
   },
   (value) =>
     typeof value === "bigint" && value >= minInt64 && value <= maxInt64

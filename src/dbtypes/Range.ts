@@ -82,7 +82,8 @@ const valueOf = <A>(bound: Bound<A>): Option.Option<A> =>
 export const lower = <A>(self: Range<A>): Option.Option<A> => valueOf(self.lowerBound)
 
 /**
- * The upper bound of a range, if it has one. That of a discrete range is its last value: 99 for `[10,100)`.
+ * The upper bound of a range, if it has one. That of a discrete range is its last value: 99 for `[10,100)`. A range that ends
+ * before the first value there is has no last one.
  *
  * **Gotchas**
  *
@@ -95,7 +96,7 @@ export const lower = <A>(self: Range<A>): Option.Option<A> => valueOf(self.lower
 export const upper = <A>(self: Range<A>): Option.Option<A> => {
   const { previous } = internal.subtypeOf(self)
   return self.upperBound._tag === "Exclusive" && previous !== undefined
-    ? Option.some(previous(self.upperBound.value))
+    ? previous(self.upperBound.value)
     : valueOf(self.upperBound)
 }
 
@@ -219,8 +220,9 @@ const hull = <R extends Any>(self: R, that: R): R => {
   const compare = comparisonsOf<unknown>(self, that)
   return between(
     self,
-    compare.lowers() <= 0 ? self.lowerBound : that.lowerBound,
-    compare.uppers() >= 0 ? self.upperBound : that.upperBound
+    // Of two equal decimals of different scale, Postgres takes the second here, and the first where it intersects.
+    compare.lowers() < 0 ? self.lowerBound : that.lowerBound,
+    compare.uppers() > 0 ? self.upperBound : that.upperBound
   )
 }
 

@@ -14,7 +14,7 @@ import * as Inet from "../Inet.ts"
 import { IntegerRange } from "../IntegerRange.ts"
 import * as Interval from "../Interval.ts"
 import * as Timestamp from "../Timestamp.ts"
-import { postgresEpochDays, postgresEpochMicros } from "./calendar.ts"
+import { pad, postgresEpochDays, postgresEpochMicros } from "./calendar.ts"
 import { type Decimal, format as formatDecimal } from "./decimal.ts"
 import { type Bound, boundOf, canonical, type Fields, isRange, type Range, subtypeOf, unbounded } from "./range.ts"
 import { instantiate, type SchemaClass } from "./schemaClass.ts"
@@ -55,14 +55,35 @@ const int4: BoundCodec<bigint> = {
   decode: (bytes) => Result.map(sized(bytes, 4, "int4"), (data) => BigInt(data.getInt32(0)))
 }
 
+/** Reads digits to base 10,000; the client's own codec, which makes text, ends at 32,767 of them. */
+const decodeNumeric = (bytes: Uint8Array): Coded<Decimal> => {
+  if (bytes.length < 8) return fail("Truncated numeric")
+  const data = view(bytes)
+  const count = data.getUint16(0)
+  const weight = data.getInt16(2)
+  const sign = data.getUint16(4)
+  const scale = data.getUint16(6)
+  if (sign === 0xc000) return Result.succeed("NaN")
+  if (sign === 0xd000) return Result.succeed("Infinity")
+  if (sign === 0xf000) return Result.succeed("-Infinity")
+  if (sign !== 0 && sign !== 0x4000) return fail(`Invalid sign of a numeric: ${sign}`)
+  if (bytes.length !== 8 + count * 2) return fail(`Expected ${8 + count * 2} bytes for numeric, got ${bytes.length}`)
+  let text = "0"
+  for (let index = 0; index < count; index++) {
+    const digit = data.getUint16(8 + index * 2)
+    if (digit > 9999) return fail(`Invalid digit of a numeric: ${digit}`)
+    text += pad(digit, 4)
+  }
+  // So many digits are behind the point; those beyond the scale are zeros.
+  const behind = (count - 1 - weight) * 4
+  const unscaled = BigInt(text)
+  const value = behind > scale ? unscaled / 10n ** BigInt(behind - scale) : unscaled * 10n ** BigInt(scale - behind)
+  return Result.succeed(BigDecimal.make(sign === 0 ? value : -value, scale))
+}
+
 const numeric: BoundCodec<Decimal> = {
   encode: (value) => PgTypes.encode(formatDecimal(value), PgTypes.OID.numeric),
-  decode: (bytes) =>
-    Result.flatMap(PgTypes.decode(bytes, PgTypes.OID.numeric, 1), (text): Coded<Decimal> => {
-      if (text === "NaN" || text === "Infinity" || text === "-Infinity") return Result.succeed(text)
-      const decimal = BigDecimal.fromString(String(text))
-      return decimal._tag === "Some" ? Result.succeed(decimal.value) : fail(`Invalid numeric: ${String(text)}`)
-    })
+  decode: decodeNumeric
 }
 
 const infiniteDay = 2_147_483_647

@@ -114,7 +114,7 @@ const parseIso = (text: string, start: number, end: number): Parsed<Parts> =>
         if (++at === end) return yield* flaw(at, "expected a number, found the end")
       }
       const numberAt = at
-      if (text[at] === "-" || text[at] === "+") at++
+      if (text[at] === "-") at++
       const wholeAt = at
       at = digitsEnd(text, at)
       if (at === wholeAt) return yield* flaw(at, "expected a digit")

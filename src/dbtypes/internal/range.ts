@@ -3,6 +3,7 @@
  * type to type is its `Subtype`, which is Postgres's name for the type of the bounds.
  */
 import * as Hash from "effect/Hash"
+import type * as Option from "effect/Option"
 import type * as Order from "effect/Order"
 import { hasProperty } from "effect/Predicate"
 import * as Result from "effect/Result"
@@ -46,8 +47,8 @@ export interface Subtype<A> {
   readonly format: (value: A) => string
   /** Of a discrete type: the next value, the value itself where there is no next one by nature, or what is wrong. */
   readonly next?: (value: A) => Result.Result<A, string>
-  /** Of a discrete type: the value before the bound of an exclusive upper one. */
-  readonly previous?: (value: A) => A
+  /** Of a discrete type: the value before an exclusive upper bound, the value itself where that is infinite. */
+  readonly previous?: (value: A) => Option.Option<A>
 }
 
 const subtypeKey = "~holdfast/dbtypes/Range/subtype"
