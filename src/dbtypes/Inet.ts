@@ -39,25 +39,49 @@ const formatAddress = (address: NetAddress.IpAddress): string => {
 const formatFields = ({ ipInterface: { address, prefixLength } }: Fields): string =>
   prefixLength === NetAddress.width(address) ? formatAddress(address) : `${formatAddress(address)}/${prefixLength}`
 
-/** Where the first piece is that cannot be part of such an address: the parser of Effect tells what, and not where. */
-const placeIn = (address: string): number => {
-  const isIpv6 = address.includes(":")
-  const alien = address.search(isIpv6 ? /[^0-9a-f:.]/i : /[^0-9.]/)
-  if (alien !== -1) return alien
+/** The first of some places that is one. */
+const first = (...places: ReadonlyArray<number>): number => Math.min(...places.filter((place) => place >= 0))
+
+/** Where the first piece is that satisfies a predicate, or -1. */
+const pieceAt = (
+  text: string,
+  separator: string,
+  isWrong: (piece: string, index: number, isLast: boolean) => boolean
+) => {
+  const pieces = text.split(separator)
   let at = 0
-  let pieces = 0
-  for (const piece of address.split(isIpv6 ? ":" : ".")) {
-    const isInner = at > 0 && at < address.length
-    const isWrong = isIpv6
-      ? piece.includes(".")
-        ? Result.isFailure(NetAddress.ipv4FromString(piece))
-        : piece.length > 4 || ++pieces > 8
-      : piece === "" || !/^(0|[1-9]\d{0,2})$/.test(piece) || Number(piece) > 255 || ++pieces > 4
-    if (isWrong) return at
-    if (isIpv6 && piece === "" && isInner && address.indexOf("::", at + 1) !== -1) return address.indexOf("::", at + 1)
+  for (const [index, piece] of pieces.entries()) {
+    if (isWrong(piece, index, index === pieces.length - 1)) return at
     at += piece.length + 1
   }
-  return address.length
+  return -1
+}
+
+/** Where an address goes wrong: the parser of Effect tells what is wrong with it, and not where. */
+const placeIn = (address: string): number => {
+  const isIpv6 = /^[^.]*:/.test(address)
+  const alien = address.search(isIpv6 ? /[^0-9a-f:.]/i : /[^0-9.]/)
+  if (alien !== -1) return alien
+  if (!isIpv6) {
+    return first(
+      pieceAt(address, ".", (piece, index) => index > 3 || !/^(0|[1-9]\d*)$/.test(piece) || Number(piece) > 255),
+      address.length
+    )
+  }
+  const compression = address.indexOf("::")
+  const isTripled = compression !== -1 && address[compression + 2] === ":"
+  const segments = address.split(/[:.]/).filter((piece) => piece !== "").length - (address.includes(".") ? 2 : 0)
+  return first(
+    isTripled ? compression + 2 : -1,
+    /^:(?!:)/.test(address) ? 0 : -1,
+    compression === -1 || isTripled ? -1 : address.indexOf("::", compression + 1),
+    segments >= 8 ? compression : -1,
+    pieceAt(address, ":", (piece, index, isLast) =>
+      piece.includes(".")
+        ? !isLast || Result.isFailure(NetAddress.ipv4FromString(piece))
+        : piece.length > 4 || (index > 7 && compression === -1)),
+    address.length
+  )
 }
 
 const parse = (text: string): Parsed<Fields> => {

@@ -53,10 +53,11 @@ export const dayOf = ({ day, dayAt, month, year, yearAt }: YearMonthDay, isBc: b
 /** Reads the era, if there is one, up to the end of the text. */
 export const parseEra = (text: string, at: number, limit: number): Parsed<boolean> => {
   if (at === limit) return Result.succeed(false)
-  const rest = text.slice(at, limit)
-  if (/^ +BC$/i.test(rest)) return Result.succeed(true)
-  if (/^ +AD$/i.test(rest)) return Result.succeed(false)
-  return flaw(at, `unexpected ${JSON.stringify(rest)}`)
+  const era = /^ +(BC|AD)/i.exec(text.slice(at, limit))
+  const end = at + (era?.[0].length ?? 0)
+  return end === limit && era !== null
+    ? Result.succeed(era[1]?.toUpperCase() === "BC")
+    : flaw(end, `unexpected ${JSON.stringify(text.slice(end, limit))}`)
 }
 
 interface TimeOfDay {

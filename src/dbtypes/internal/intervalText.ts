@@ -180,6 +180,7 @@ const parseWords = (text: string, start: number, end: number): Parsed<Parts> =>
         if (text[at] === ".") {
           const fractionAt = at + 1
           at = digitsEnd(text, fractionAt)
+          if (at === fractionAt) return yield* flaw(at, "expected a digit")
           fraction = text.slice(fractionAt, at)
         }
         const unitAt = skipSpace(text, at)

@@ -211,7 +211,8 @@ const parseBound = <A>(subtype: Subtype<A>, bound: BoundText): Parsed<A | undefi
   const { end, value } = bound
   if (value === undefined) return Result.succeed(undefined)
   return Result.mapError(subtype.parse(value.text), ({ position, problem }) => ({
-    position: value.places[position] ?? end,
+    // What is missing at the end of a text is missing behind its last character, before the quotation mark.
+    position: value.places[position] ?? (value.places.at(-1) ?? end - 1) + 1,
     problem
   }))
 }
