@@ -135,8 +135,13 @@ export const Timestamp: SchemaClass<Timestamp> = schemaClass<Fields>({
       return format(this)
     }
   },
-  // As DateTime.Utc has it: the calendar parts are kept here once they were asked for.
-  onInstance: (self) => Object.defineProperty(self, "partsUtc", { value: undefined, enumerable: false, writable: true })
+  // As DateTime.Utc has it: the calendar parts are kept here once they were asked for. Nothing else changes.
+  onInstance: (self) => {
+    Object.defineProperty(self, "epochMicros", { writable: false })
+    Object.defineProperty(self, "epochMilliseconds", { writable: false })
+    Object.defineProperty(self, "partsUtc", { value: undefined, enumerable: false, writable: true })
+    Object.preventExtensions(self)
+  }
 })
 
 const ofMicros = (epochMicros: bigint): Timestamp => instantiate(Timestamp, fieldsOf(epochMicros))

@@ -159,9 +159,7 @@ const parseWords = (text: string, start: number, end: number): Parsed<Parts> =>
       const wholeAt = at
       at = digitsEnd(text, at)
       const whole = text.slice(wholeAt, at)
-      if (whole === "" && !(text[at] === "." && digitsEnd(text, at + 1) > at + 1)) {
-        return yield* flaw(at, "expected a digit")
-      }
+      if (whole === "") return yield* flaw(at, "expected a digit")
       if (text[at] === ":") {
         for (const unit of ["hour", "minute", "second"] as const) {
           yield* once(unit, numberAt)
