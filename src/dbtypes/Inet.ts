@@ -114,7 +114,9 @@ export const Inet: SchemaClass<Inet> = schemaClass<Fields>({
   fromString: (text) => orInvalid(parse(text), "inet", text),
   format: formatFields,
   equals: (self, that) => Equal.equals(self.ipInterface, that.ipInterface),
-  hash: (self) => Hash.hash(self.ipInterface)
+  hash: (self) => Hash.hash(self.ipInterface),
+  // As the client's own codec takes it, so that an address is a parameter of every client.
+  parameter: (self) => IpInterface.format(self.ipInterface)
 })
 
 const of = (ipInterface: IpInterface.IpInterface): Inet => instantiate(Inet, { ipInterface })

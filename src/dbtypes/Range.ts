@@ -137,7 +137,7 @@ export const containsRange: {
  * @category predicates
  */
 export const contains: {
-  <A>(value: A): <B>(self: A extends Scalar<B> ? Range<B> : never) => boolean
+  <B>(value: B): <A>(self: Range<A> & ([B] extends [Scalar<A>] ? unknown : never)) => boolean
   <A>(self: Range<A>, value: Scalar<A>): boolean
 } = dual(2, (self: Any, value: unknown): boolean => {
   if (self.isEmpty) return false

@@ -143,6 +143,20 @@ describe.each(subjects)("$name", ({ isDiscrete, make, value }) => {
     is(Range.lower(range(10, 10)), undefined)
   })
 
+  it("every function of two takes its operands either way", () => {
+    const [low, high] = [range(1, 20), range(10, 30)]
+    for (const name of ["containsRange", "overlaps", "isBefore", "isAfter", "adjacent"] as const) {
+      assert.strictEqual(Range[name](high)(low), Range[name](low, high), name)
+    }
+    assert.isTrue(Range.contains(value(1))(low) && !Range.contains(value(20))(low))
+    assert.isTrue(Equal.equals(Range.intersect(high)(low), range(10, 20)))
+    assert.isTrue(Equal.equals(Range.merge(range(40, 50))(low), range(1, 50)))
+    assert.isTrue(Equal.equals(Result.getOrThrow(Range.union(high)(low)), range(1, 30)))
+    assert.isTrue(Equal.equals(Result.getOrThrow(Range.difference(high)(low)), range(1, 10)))
+    const gap = Range.union(low, range(40, 50))
+    assert.isTrue(Result.isFailure(gap) && gap.failure instanceof DbTypeError.NotContiguous)
+  })
+
   it("the empty range", () => {
     const empty = range(10, 10)
     assert.isTrue(Range.isEmpty(empty))

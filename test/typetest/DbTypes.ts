@@ -25,6 +25,9 @@ export const accepted: ReadonlyArray<DbTypes.Operator | boolean | DbTypes.Bounds
   DbTypes.boundsCompare(integers, integers),
   DbTypes.boundsCompare(integers, 1n),
   Range.contains(instants, instant),
+  Range.contains(instant)(instants),
+  Range.contains(1n)(integers),
+  Range.overlaps(integers)(integers),
   Range.overlaps(dates, dates)
 ]
 
@@ -41,6 +44,10 @@ export const refused = [
   () => DbTypes.compare(integers, 1),
   // @ts-expect-error: an integer is a bigint
   () => Range.contains(integers, 1),
+  // @ts-expect-error: an integer is a bigint
+  () => Range.contains(1)(integers),
+  // @ts-expect-error: two types of ranges
+  () => Range.overlaps(integers)(decimals),
   // @ts-expect-error: two types of scalars
   () => DbTypes.compare(1n, date),
   // @ts-expect-error: a range never equals a scalar
