@@ -71,7 +71,7 @@ export const isIntegerRange: (u: unknown) => u is IntegerRange = Schema.is(schem
  *
  * const teens = IntegerRange.makeUnsafe({ lower: 13n, upper: 19n, bounds: "[]" })
  * console.log(String(teens)) // [13,20)
- * console.log(Range.upper(teens)) // Some(19n)
+ * console.log(String(Range.upper(teens))) // some(19n)
  * console.log(DbTypes.compare(teens, 15n)) // lcr
  * ```
  *
