@@ -4,5 +4,6 @@
  * @since 0.1.0
  */
 export * from "./datastore/index.ts"
+export * from "./dbtypes/index.ts"
 export * from "./durable/index.ts"
 export * from "./member/index.ts"

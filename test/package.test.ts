@@ -145,7 +145,16 @@ describe("the package", () => {
   })
 
   it("is imported by its public paths", async () => {
-    const paths = ["", "/durable", "/datastore", "/member", "/durable/DurableServer", "/testing/EmbeddedPostgres"]
+    const paths = [
+      "",
+      "/dbtypes",
+      "/durable",
+      "/datastore",
+      "/member",
+      "/dbtypes/IntegerRange",
+      "/durable/DurableServer",
+      "/testing/EmbeddedPostgres"
+    ]
     write(
       "imports.js",
       `for (const path of ${JSON.stringify(paths)}) {
@@ -158,7 +167,9 @@ describe("the package", () => {
     assert.deepStrictEqual(lines.map(([path, fromDist]) => [path, fromDist]), paths.map((path) => [path, "true"]))
     const names = new Map(lines.map(([path = "", , names = ""]) => [path, names.split(",")]))
     assert.includeMembers(names.get("") ?? [], ["Datastore", "DurableNode", "DurableServer", "Member"])
+    assert.includeMembers(names.get("") ?? [], ["DbTypes", "IntegerRange", "Interval"])
     assert.includeMembers(names.get("/durable/DurableServer") ?? [], ["make"])
+    assert.includeMembers(names.get("/dbtypes/IntegerRange") ?? [], ["IntegerRange", "fromString", "make"])
     // The optional peers are not installed here: whatever needs them has a path of its own.
     assert.notInclude(names.get("") ?? [], "EmbeddedPostgres")
   })
@@ -187,6 +198,7 @@ describe("the package", () => {
 
   it("refuses what is internal, at run time and to the compiler", async () => {
     const internal = [
+      "holdfast/dbtypes/internal/range",
       "holdfast/durable/internal/definition",
       "holdfast/datastore/internal/identifier",
       "holdfast/member/internal/lane",
