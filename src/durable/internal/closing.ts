@@ -4,7 +4,7 @@
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type { NodeLost } from "../DurableStorage.ts"
-import type { Settlement } from "./execution.ts"
+import type { Settlement } from "./environment.ts"
 import type { Batch } from "./mailbox.ts"
 import type { Residency } from "./residency.ts"
 import type { Resident } from "./resident.ts"

@@ -6,77 +6,19 @@
  * to be handled again. A message whose handler fails is tried again as the policy says, and is parked when that has ended.
  */
 import * as Cause from "effect/Cause"
-import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { DurableServerError, MessageParked } from "../DurableServerError.ts"
-import type { Address, Member, Reply, StoredMessage, Verdict } from "../DurableStorage.ts"
+import type { Member, Reply, StoredMessage, Verdict } from "../DurableStorage.ts"
 import { Actions, type Committed } from "./actions.ts"
 import * as Answer from "./answer.ts"
-import type { Checked, Definition } from "./definition.ts"
+import type { Checked } from "./definition.ts"
+import type { Attempts, Environment, Server, Settlement } from "./environment.ts"
 import { handle, type Handled, initialise, nothingStaged, type Registration, type Staged } from "./handling.ts"
 import { Locked } from "./locked.ts"
-import type { Caller, Message } from "./message.ts"
+import type { Message } from "./message.ts"
 import { HandlerOutcome } from "./outcome.ts"
 import { Draft, type State, type Step } from "./transition.ts"
-
-/** The failed attempts at one message. */
-export interface Attempts {
-  count: number
-  /** Whether the policy's delay is still to be waited for. */
-  due: boolean
-  last: Cause.Cause<unknown>
-  /** Whether the policy has ended. */
-  exhausted: boolean
-  /** Where the policy stands. */
-  step: ((input: unknown) => Effect.Effect<unknown, unknown>) | undefined
-}
-
-/** A caller, and what is to be told it. */
-export interface Settlement {
-  readonly caller: Caller
-  readonly answer: Answer.Answer
-}
-
-/** What an execution needs of the server it belongs to. */
-export interface Server extends Address {
-  readonly id: number
-  readonly decodedKey: unknown
-  /** There is a step to commit. */
-  readonly ready: () => void
-  /** Something that was waited for is over: messages may be handled again. */
-  readonly pump: () => void
-  /** Takes back messages that were handled in vain, in their order. */
-  readonly putBack: (messages: ReadonlyArray<Message>) => void
-  /** Takes a message that was given back from where it waits. */
-  readonly take: (message: Message) => void
-  /** Takes back a message that came in directly and has to be durable before it is tried again. */
-  readonly putInLine: (message: Message) => void
-}
-
-/** What an execution needs of the node. */
-export interface Environment {
-  /** Whether a message was sent by this node, under whichever of its numbers. */
-  readonly isLocal: (node: number) => boolean
-  /** Waits as the policy says after a failed attempt; `false` when there is no further one. */
-  readonly backOff: (
-    kind: string,
-    attempts: Attempts,
-    next: (again: boolean) => void
-  ) => Fiber.Fiber<unknown, unknown>
-  /** Called for every failed attempt, and for typed failures that nobody hears. */
-  readonly attemptFailed: (server: Address, message: Message, cause: Cause.Cause<unknown>, parked: boolean) => void
-  readonly castFailed: (server: Address, message: Message, error: unknown) => void
-  readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
-  /** The message that locks a server, as it is kept. */
-  readonly fromLock: (definition: Definition, stored: StoredMessage) => Message
-  /** Keeps the caller of a message that will be answered later. */
-  readonly keepCaller: (server: Address, message: Message) => void
-  /** The caller of a message that was sent from here, to be told what a later transition answers; if it still waits. */
-  readonly keptCaller: (reply: Reply) => Settlement | undefined
-  /** Something came to its end. */
-  readonly checkQuiet: () => void
-}
 
 /** The state stays, and nothing else happens. */
 const unchanged = new HandlerOutcome(undefined, undefined)

@@ -4,7 +4,7 @@
  */
 import * as Cause from "effect/Cause"
 import type * as Fiber from "effect/Fiber"
-import type { Attempts, Environment, Server } from "./execution.ts"
+import type { Attempts, Environment, Server } from "./environment.ts"
 import { type Handled, handleLocked, type Registration } from "./handling.ts"
 import type { Message } from "./message.ts"
 

@@ -17,7 +17,7 @@ import type { Address, NodeLost, NodeStorage, QueuedMessage, Reply, StoredMessag
 import { type Answer, decode } from "./answer.ts"
 import { Deadlines } from "./deadlines.ts"
 import type { Definition, Operation } from "./definition.ts"
-import type { Attempts, Settlement } from "./execution.ts"
+import type { Attempts, Settlement } from "./environment.ts"
 import { Gathering } from "./gathering.ts"
 import type { Registration } from "./handling.ts"
 import type { Batch } from "./mailbox.ts"

@@ -19,7 +19,7 @@ import type { Claim, Hint, Located, Member, NodeLost, Verdict } from "../Durable
 import type { Answer } from "./answer.ts"
 import { nothing } from "./answer.ts"
 import { release } from "./closing.ts"
-import type { Settlement } from "./execution.ts"
+import type { Settlement } from "./environment.ts"
 import * as metrics from "./metrics.ts"
 import { type Enqueueing, type Residency } from "./residency.ts"
 import { Resident } from "./resident.ts"
