@@ -49,6 +49,8 @@ export interface Options {
   readonly clientIdleTime: Duration.Input
   /** How many servers' steps go into one commit at most. */
   readonly maxGroup: number
+  /** How many messages to one server may wait in this process: what is sent beyond that fails with `Overloaded`. */
+  readonly mailboxCapacity: number
 }
 
 /**
@@ -74,7 +76,8 @@ export const defaults: Options = {
   callTimeout: "5 seconds",
   outcomeRetention: "7 days",
   clientIdleTime: "1 minute",
-  maxGroup: 1000
+  maxGroup: 1000,
+  mailboxCapacity: 100_000
 }
 
 /**
@@ -115,7 +118,8 @@ export const layer: Layer.Layer<DurableNode, never, DurableStorage> = Layer.effe
     })
     const fibers = yield* Scope.make()
     const run = Effect.runForkWith(yield* Effect.context<never>())
-    const node = new Residency(nodeStorage, clock, (effect) => Fiber.runIn(run(effect), fibers))
+    const mailboxCapacity = countOf("mailboxCapacity", options.mailboxCapacity)
+    const node = new Residency(nodeStorage, clock, mailboxCapacity, (effect) => Fiber.runIn(run(effect), fibers))
     yield* Effect.forkScoped(serve(node, settings))
     // Closed first, while the fibers that commit still run.
     yield* Effect.addFinalizer(() => Effect.ensuring(close(node, drainMillis), Scope.close(fibers, Exit.void)))

@@ -128,12 +128,30 @@ export class ReplyUndecodable extends Schema.TaggedError<ReplyUndecodable>("hold
   }
 }
 
+/**
+ * As many messages to this server wait in this process as may. Nothing was sent: send again when some of them are done.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class Overloaded extends Schema.TaggedError<Overloaded>("holdfast/durable/Overloaded")("Overloaded", {
+  ...ServerFields,
+  rpc: Schema.String,
+  /** How many messages may wait: the node's `mailboxCapacity`. */
+  capacity: Schema.Int
+}) {
+  override get message() {
+    return `${this.rpc} to ${this.kind} "${this.key}" was refused: ${this.capacity} messages to it wait already`
+  }
+}
+
 const Reason = Schema.Union([
   CallTimeout,
   MessageParked,
   StateUndecodable,
   InvalidMessage,
   NodeClosed,
+  Overloaded,
   ReplyUndecodable
 ])
 

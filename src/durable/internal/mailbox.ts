@@ -23,6 +23,11 @@ export class Mailbox {
     return this.#entries.length === 0
   }
 
+  /** How many messages wait, those of a batch as one. */
+  get size(): number {
+    return this.#entries.length
+  }
+
   /** The direct message whose turn it is, if what is first may be handled directly. */
   get first(): Message | undefined {
     for (;;) {

@@ -12,7 +12,7 @@ import type * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
 import * as Schedule from "effect/Schedule"
 import * as Semaphore from "effect/Semaphore"
-import { DurableServerError, NodeClosed } from "../DurableServerError.ts"
+import { DurableServerError, NodeClosed, Overloaded } from "../DurableServerError.ts"
 import type { Address, NodeLost, NodeStorage, QueuedMessage, Reply, StoredMessage } from "../DurableStorage.ts"
 import { type Answer, decode } from "./answer.ts"
 import { Deadlines } from "./deadlines.ts"
@@ -83,6 +83,7 @@ export class Residency implements Host {
   readonly #ready = new Set<Resident>()
   readonly #closing = new Set<string>()
   readonly #watchers = new Set<() => void>()
+  readonly #mailboxCapacity: number
   #joinedAs: number
   #arrivals = 0
   #closed = false
@@ -90,9 +91,11 @@ export class Residency implements Host {
   constructor(
     storage: NodeStorage,
     clock: Clock.Clock,
+    mailboxCapacity: number,
     fork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
   ) {
     this.storage = storage
+    this.#mailboxCapacity = mailboxCapacity
     this.clock = clock
     this.fork = fork
     this.#joinedAs = storage.node()
@@ -106,23 +109,35 @@ export class Residency implements Host {
 
   /** Takes in a message from this process. Gives its number. */
   send(definition: Definition, key: Key, mode: "call" | "cast", message: Prepared, caller: Caller): number {
-    if (this.#closed) {
-      caller.settle(this.closedAnswer({ kind: definition.kind, key: key.text }, message.operation.tag))
-      return 0
-    }
+    const resident = this.#admit(definition, key, message.operation.tag, caller)
+    if (resident === undefined) return 0
     const arrival = ++this.#arrivals
-    this.resident(definition.kind, key).accept(this.#message(mode, message, arrival, caller))
+    resident.accept(this.#message(mode, message, arrival, caller))
     return arrival
   }
 
   /** Puts casts in line, all of them or none. */
   sendAll(definition: Definition, key: Key, messages: ReadonlyArray<Prepared>, caller: Caller): void {
-    if (this.#closed) {
-      const rpc = messages[0]?.operation.tag ?? ""
-      return caller.settle(this.closedAnswer({ kind: definition.kind, key: key.text }, rpc))
-    }
+    const resident = this.#admit(definition, key, messages[0]?.operation.tag ?? "", caller)
+    if (resident === undefined) return
     const casts = messages.map((message) => this.#message("cast", message, ++this.#arrivals, undefined))
-    this.resident(definition.kind, key).acceptAll({ messages: casts, caller })
+    resident.acceptAll({ messages: casts, caller })
+  }
+
+  /** Where a message goes, unless it is refused. */
+  #admit(definition: Definition, key: Key, rpc: string, caller: Caller): Resident | undefined {
+    const server = { kind: definition.kind, key: key.text }
+    if (this.#closed) {
+      caller.settle(this.closedAnswer(server, rpc))
+      return undefined
+    }
+    const resident = this.resident(definition.kind, key)
+    if (resident.waiting < this.#mailboxCapacity) return resident
+    caller.settle({
+      _tag: "Broken",
+      error: new DurableServerError({ reason: new Overloaded({ ...server, rpc, capacity: this.#mailboxCapacity }) })
+    })
+    return undefined
   }
 
   #message(mode: "call" | "cast", message: Prepared, arrival: number, caller: Caller | undefined): Message {

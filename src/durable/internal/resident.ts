@@ -91,6 +91,11 @@ export class Resident implements Server {
       this.#mailbox.isEmpty
   }
 
+  /** How many messages from this process wait for their turn, or for a place in line. */
+  get waiting(): number {
+    return this.#mailbox.size + this.#enqueueing
+  }
+
   get version(): number {
     return this.#execution.version
   }
