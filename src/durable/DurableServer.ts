@@ -415,6 +415,13 @@ export interface Ref<Self extends Any> {
   readonly call: Calls<Self>
   /** Resolves once the message, or its effect, is on disk. Inside a handler it is sent with the handler's own commit. */
   readonly cast: Casts<Self>
+  /**
+   * As `call`, but before all messages without priority, and under a lock too: while something slow goes on, for instance, to ask
+   * how far it is.
+   */
+  readonly priorityCall: Calls<Self>
+  /** As `cast`, but before all messages without priority, and under a lock too. */
+  readonly priorityCast: Casts<Self>
   /** Sends several casts as one: all of them are put in line, in this order, or none. */
   readonly castAll: (
     messages: (cast: CastMessages<Self>) => ReadonlyArray<CastMessage>

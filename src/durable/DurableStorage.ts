@@ -100,6 +100,8 @@ export interface StoredMessage {
   readonly payload: string
   /** Two messages with the same key to the same server are one message. */
   readonly primaryKey: string | undefined
+  /** Whether it goes before those that have no priority. */
+  readonly priority: boolean
   /** The node that sent it, and its number there: together the message's id, and where its reply goes. */
   readonly node: number
   readonly call: number
@@ -168,6 +170,8 @@ export interface Transition {
   /** The position up to which the line was consumed before, and is afterwards. */
   readonly takenBefore: number
   readonly taken: number
+  /** Positions behind that which are consumed out of their turn. */
+  readonly consumed: ReadonlyArray<number>
   /** The new state, encoded; `undefined` where it stays. */
   readonly state: string | undefined
   /** The message that locks the server from now on, or none; `undefined` where that stays. */
@@ -241,7 +245,7 @@ export type Verdict =
  * @category models
  */
 export type Hint =
-  | { readonly _tag: "Lines"; readonly ids: ReadonlyArray<number> }
+  | { readonly _tag: "Lines"; readonly ids: ReadonlyArray<number>; readonly priority: boolean }
   | { readonly _tag: "Replies" }
   | { readonly _tag: "Unattended" }
   | { readonly _tag: "Everything" }
@@ -258,6 +262,19 @@ export interface KeyedOutcome {
   readonly reply: string | undefined
   /** The answer to an earlier message: kept where there is none yet. */
   readonly late: boolean
+}
+
+/**
+ * What was read of a line, all of it as it stood at one moment.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface LineRead {
+  /** The messages behind the position, in order, as many as were asked for at most. */
+  readonly head: ReadonlyArray<QueuedMessage>
+  /** Those behind the position that have priority, in order, wherever they stand: 1,000 at most. */
+  readonly priority: ReadonlyArray<QueuedMessage>
 }
 
 /**
@@ -281,10 +298,10 @@ export interface NodeStorage {
   ) => Effect.Effect<void, NodeLost>
   /** Commits a group: each member alone is done or refused, all at once and durably. */
   readonly commit: (group: ReadonlyArray<Member>) => Effect.Effect<ReadonlyArray<Verdict>, NodeLost>
-  /** Reads on in lines, from behind a position, at most `limit` messages each. */
+  /** Reads on in lines, from behind a position. */
   readonly read: (
     lines: ReadonlyArray<{ readonly id: number; readonly after: number; readonly limit: number }>
-  ) => Effect.Effect<ReadonlyArray<ReadonlyArray<QueuedMessage>>, NodeLost>
+  ) => Effect.Effect<ReadonlyArray<LineRead>, NodeLost>
   /**
    * Servers of these kinds that have a line or are locked, and are held by this node or by no living one: 1,000 at most, by id.
    */

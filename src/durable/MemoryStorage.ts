@@ -16,13 +16,13 @@ import {
   type Claim,
   DurableStorage,
   type Hint,
+  type LineRead,
   type Located,
   type Member,
   NodeLost,
   type NodeStorage,
   type Outgoing,
   type Parked,
-  type QueuedMessage,
   type Reply,
   type StoredMessage,
   type Transition,
@@ -148,14 +148,15 @@ class Store {
     if (server.pushed > server.taken || server.lock !== undefined) this.#hintAll({ _tag: "Unattended" })
   }
 
-  read(id: number, after: number, limit: number): ReadonlyArray<QueuedMessage> {
+  read(id: number, after: number, limit: number): LineRead {
     const server = this.#servers.get(id)
-    if (server === undefined) return []
-    return server.line.filter(({ position }) => position > after).slice(0, limit).map(({ message, position }) => ({
+    if (server === undefined) return { head: [], priority: [] }
+    const behind = server.line.filter(({ position }) => position > after).map(({ message, position }) => ({
       ...message,
       position,
       recorded: message.primaryKey === undefined ? undefined : this.#kept(server, message.primaryKey)?.reply
     }))
+    return { head: behind.slice(0, limit), priority: behind.filter(({ priority }) => priority).slice(0, 1000) }
   }
 
   unattended(node: number, kinds: ReadonlyArray<string>, after: number) {
@@ -219,6 +220,10 @@ class Store {
     if (transition.state !== undefined) server.state = transition.state
     if (transition.lock !== undefined) server.lock = transition.lock === "none" ? undefined : transition.lock
     while (server.line[0] !== undefined && server.line[0].position <= transition.taken) server.line.shift()
+    for (const position of transition.consumed) {
+      const index = server.line.findIndex((queued) => queued.position === position)
+      if (index >= 0) server.line.splice(index, 1)
+    }
     for (const { primaryKey, reply } of transition.outcomes) {
       if (this.#kept(server, primaryKey)?.reply !== undefined) continue
       server.outcomes.set(primaryKey, { reply, until: reply === undefined ? Number.POSITIVE_INFINITY : until })
@@ -250,7 +255,7 @@ class Store {
     server.line.push({ position: server.pushed, message })
     const holder = this.#liveHolder(server)
     if (holder === undefined) this.#hintAll({ _tag: "Unattended" })
-    else this.#nodes.get(holder)?.hints.add({ _tag: "Lines", ids: [id] })
+    else this.#nodes.get(holder)?.hints.add({ _tag: "Lines", ids: [id], priority: message.priority })
   }
 
   #hintAll(hint: Hint): void {

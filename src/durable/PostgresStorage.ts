@@ -43,6 +43,7 @@ import { sql } from "./internal/sql.gen.ts"
 export const migrations: Source = librarySource("durable", sql)
 
 const lines = "lines:"
+const urgentLines = "urgent lines:"
 const replies = "replies"
 const unattended = "unattended"
 
@@ -50,9 +51,12 @@ const unattended = "unattended"
 const toHint = (payload: string): Hint => {
   if (payload === replies) return { _tag: "Replies" }
   if (payload === unattended) return { _tag: "Unattended" }
-  return payload.startsWith(lines)
-    ? { _tag: "Lines", ids: payload.slice(lines.length).split(",").map(Number) }
-    : { _tag: "Everything" }
+  for (const prefix of [lines, urgentLines]) {
+    if (!payload.startsWith(prefix)) continue
+    const ids = payload.slice(prefix.length).split(",").map(Number)
+    return { _tag: "Lines", ids, priority: prefix === urgentLines }
+  }
+  return { _tag: "Everything" }
 }
 
 /** How many ids go into one hint. */
@@ -74,20 +78,19 @@ const join = Effect.fnUntraced(function*(
     Effect.suspend(() => engine.isLost() ? Effect.fail(lost()) : Effect.orDie(effect))
 
   const grown = (grownLines: ReadonlyArray<GrownLine>): void => {
-    const byHolder = new Map<number | undefined, Array<number>>()
-    for (const { holder, id } of grownLines) {
-      const of = byHolder.get(holder)
-      if (of === undefined) byHolder.set(holder, [id])
-      else of.push(id)
-    }
-    for (const [holder, ids] of byHolder) {
-      if (holder === member.id()) hints.add({ _tag: "Lines", ids })
+    for (const group of Map.groupBy(grownLines, ({ holder, priority }) => `${holder} ${priority}`).values()) {
+      const [{ holder, priority } = { holder: undefined, priority: false }] = group
+      const ids = group.map(({ id }) => id)
+      if (holder === member.id()) hints.add({ _tag: "Lines", ids, priority })
       else if (holder === undefined) {
         hints.add({ _tag: "Unattended" })
         engine.hint({ to: "everyone", payload: unattended })
       } else {
         for (let index = 0; index < ids.length; index += idsPerHint) {
-          engine.hint({ to: holder, payload: lines + ids.slice(index, index + idsPerHint).join(",") })
+          engine.hint({
+            to: holder,
+            payload: (priority ? urgentLines : lines) + ids.slice(index, index + idsPerHint).join(",")
+          })
         }
       }
     }

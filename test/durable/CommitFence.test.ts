@@ -49,6 +49,7 @@ const message = (node: Node, primaryKey?: string, mode: "call" | "cast" = "cast"
   rpc: "Do",
   payload: "{}",
   primaryKey,
+  priority: false,
   node: node.node(),
   call: ++calls
 })
@@ -73,6 +74,7 @@ const transition = (
   taken: server.taken,
   state: `{"by":${server.version}}`,
   lock: undefined,
+  consumed: [],
   outcomes: [],
   replies: [],
   outgoing: [],
@@ -86,7 +88,8 @@ const enqueue = (outgoing: ReadonlyArray<Outgoing>): DurableStorage.Enqueue => (
   replies: []
 })
 
-const lineOf = (node: Node, id: number) => Effect.map(node.read([{ id, after: 0, limit: 100 }]), ([line]) => line ?? [])
+const lineOf = (node: Node, id: number) =>
+  Effect.map(node.read([{ id, after: 0, limit: 100 }]), ([line]) => line?.head ?? [])
 
 /** What is stored of a server, read by giving it back and taking it again: two more than its version was. */
 const stored = Effect.fnUntraced(function*(

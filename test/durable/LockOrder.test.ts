@@ -43,6 +43,7 @@ const message = (node: Node, primaryKey?: string): DurableStorage.StoredMessage 
   rpc: "Do",
   payload: "{}",
   primaryKey,
+  priority: false,
   node: node.node(),
   call: ++calls
 })
@@ -56,6 +57,7 @@ const step = (server: Held, more: Partial<DurableStorage.Transition> = {}): Dura
   taken: 0,
   state: "{}",
   lock: undefined,
+  consumed: [],
   outcomes: [],
   replies: [],
   outgoing: [],

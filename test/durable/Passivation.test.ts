@@ -83,7 +83,7 @@ const quickly = Counter.toLayer({
     AddOnce: ({ payload, reply, state }) => reply(state.count + payload.by, { count: state.count + payload.by }),
     Get: ({ reply, state }) => reply(state.count)
   }
-}, { maxIdleTime: "100 millis" })
+}, { maxIdleTime: "700 millis" })
 
 const holderOf = Effect.fnUntraced(function*(key: string) {
   const sql = yield* PgClient.PgClient
@@ -96,14 +96,14 @@ layer(TestPostgres.layer, { excludeTestServices: true })("Passivation, in rows",
   it.effect("a server that has left is nobody's, and wakes where the next message is sent", () =>
     Effect.gen(function*() {
       const { url } = yield* TestPostgres.TestDatabase
-      const options = { url, servers: quickly, node: { clientIdleTime: "100 millis" as const } }
+      const options = { url, servers: quickly, node: { clientIdleTime: "700 millis" as const } }
       const first = yield* Nodes.start(options)
       const second = yield* Nodes.start(options)
       yield* (yield* first.run(Counter.client()))("asleep").call.Add({ by: 1 })
       assert.strictEqual(yield* holderOf("asleep"), yield* first.id)
       const asleep = Effect.repeat(Effect.delay(holderOf("asleep"), "10 millis"), {
         until: (holder) => holder === null,
-        times: 300
+        times: 1000
       })
       assert.isNull(yield* asleep)
       assert.strictEqual(yield* first.residents, 0)

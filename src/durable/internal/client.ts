@@ -84,6 +84,7 @@ const sentSpan = <A, E>(
 const send = (
   ref: Ref,
   mode: "call" | "cast",
+  priority: boolean,
   operation: Operation,
   input: unknown,
   timeoutMillis: number
@@ -96,9 +97,9 @@ const send = (
       return Effect.fail(invalid(definition.kind, operation.tag, message.field ?? "payload", message.issue))
     }
     const transition = openTransition(fiber)
-    const sent = sending(ref, key.value, mode, message.value, timeoutMillis)
+    const sent = sending(ref, key.value, mode, priority, message.value, timeoutMillis)
     if (transition !== undefined) {
-      if (mode === "cast") return stage(inside, transition, definition, key.value, [message.value], sent)
+      if (mode === "cast") return stage(inside, transition, definition, key.value, [message.value], priority, sent)
       if (transition.kind === definition.kind && transition.key === key.value.text) {
         return Effect.die(
           new Error(`a handler of ${definition.kind} "${transition.key}" calls itself, and would wait for ever`)
@@ -113,6 +114,7 @@ const sending = (
   ref: Ref,
   key: Key,
   mode: "call" | "cast",
+  priority: boolean,
   message: Prepared,
   timeoutMillis: number
 ): Effect.Effect<unknown, unknown> => {
@@ -140,7 +142,7 @@ const sending = (
             })
           }))
       }
-      waiting.call = residency.send(definition, key, mode, message, waiting)
+      waiting.call = residency.send(definition, key, mode, message, priority, waiting)
       return Effect.sync(() => waiting.leave())
     })
   )
@@ -153,6 +155,7 @@ const stage = (
   definition: Definition,
   key: Key,
   messages: ReadonlyArray<Prepared>,
+  priority: boolean,
   otherwise: Effect.Effect<unknown, unknown>
 ): Effect.Effect<unknown, unknown> =>
   // A node that was lost meanwhile makes the attempt void, whatever the handler does about it.
@@ -164,6 +167,7 @@ const stage = (
         rpc: message.operation.tag,
         payload: message.text,
         primaryKey: message.primaryKey,
+        priority,
         node: residency.storage.node(),
         call: residency.nextNumber()
       }
@@ -199,7 +203,7 @@ const sendAll = (
       })
     )
     const transition = openTransition(fiber)
-    return transition === undefined ? sent : stage(inside, transition, definition, address, messages, sent)
+    return transition === undefined ? sent : stage(inside, transition, definition, address, messages, false, sent)
   })
 
 type Facade = Readonly<Record<string, (...args: ReadonlyArray<unknown>) => unknown>>
@@ -248,15 +252,21 @@ const timeoutOf = (inside: Inside, options: unknown): number => {
 
 /** Compiles the refs of a definition, once. */
 const refsOf = (definition: Definition) => {
-  const Calls = facade(
-    definition,
-    (operation) => (ref, payload, options) =>
-      Effect.suspend(() => send(ref, "call", operation, payload, timeoutOf(ref.inside, options)))
-  )
-  const Casts = facade(
-    definition,
-    (operation) => (ref, payload) => send(ref, "cast", operation, payload, Number.POSITIVE_INFINITY)
-  )
+  const calls = (priority: boolean) =>
+    facade(
+      definition,
+      (operation) => (ref, payload, options) =>
+        Effect.suspend(() => send(ref, "call", priority, operation, payload, timeoutOf(ref.inside, options)))
+    )
+  const casts = (priority: boolean) =>
+    facade(
+      definition,
+      (operation) => (ref, payload) => send(ref, "cast", priority, operation, payload, Number.POSITIVE_INFINITY)
+    )
+  const Calls = calls(false)
+  const Casts = casts(false)
+  const PriorityCalls = calls(true)
+  const PriorityCasts = casts(true)
   const describe: Record<string, (payload: unknown) => { readonly rpc: string; readonly payload: unknown }> = {}
   for (const tag of definition.operations.keys()) describe[tag] = (payload) => ({ rpc: tag, payload })
 
@@ -274,6 +284,12 @@ const refsOf = (definition: Definition) => {
     }
     get cast(): Facade {
       return new Casts(this.#ref)
+    }
+    get priorityCall(): Facade {
+      return new PriorityCalls(this.#ref)
+    }
+    get priorityCast(): Facade {
+      return new PriorityCasts(this.#ref)
     }
     castAll(messages: (cast: typeof describe) => ReadonlyArray<{ readonly rpc: string; readonly payload: unknown }>) {
       return Effect.suspend(() => sendAll(this.#ref, messages(describe)))

@@ -125,9 +125,9 @@ export class Execution {
     return this.#stopped
   }
 
-  /** Messages have to wait, nobody knows how long: for the end of a lock, or the next attempt at one that failed. */
-  get isHeldUp(): boolean {
-    return this.#isBackingOff || this.isLocked
+  /** Waiting for the next attempt at a message that failed. */
+  get isBackingOff(): boolean {
+    return this.#isBackingOff
   }
 
   /** Whether the step being made holds only as long as nothing else is in line. */
@@ -288,6 +288,9 @@ export class Execution {
         return this.#add(registration, message, answer, outcome, staged)
       }
       case "Lock": {
+        if (this.#locked !== undefined && !this.#locked.isConcluding) {
+          return this.#failed(registration, message, Cause.die(new Error("the server is locked already")))
+        }
         const { lock, staged } = handled
         const outcome = new HandlerOutcome(undefined, lock.next, "later", lock.actions)
         return this.#add(registration, message, Answer.nothing, outcome, staged, true)
@@ -365,8 +368,9 @@ export class Execution {
   }
 
   #take(draft: Draft, message: Message): void {
-    if (message.position > 0) draft.taken = message.position
-    else if (message.horizon === undefined) draft.guard ??= draft.taken
+    if (message.position > 0 && message.priority) draft.consumed.push(message.position)
+    else if (message.position > 0) draft.taken = message.position
+    else if (message.horizon === undefined) draft.guard ??= message.guard
   }
 
   #repliesByRow(message: Message): boolean {

@@ -14,18 +14,31 @@ export interface Batch {
   readonly caller: Caller | undefined
 }
 
+/** What is to be put in line. */
+export type ToLine = "what must" | "what has no priority" | "everything"
+
+const hasPriority = (entry: Message | Batch): entry is Message => entry instanceof Message && entry.priority
+
 const isWanted = (message: Message): boolean => message.caller?.gone !== true
 
 export class Mailbox {
   #entries: Array<Message | Batch> = []
+  /** Messages with priority, which wait for none of the others. */
+  #priority: Array<Message> = []
 
   get isEmpty(): boolean {
-    return this.#entries.length === 0
+    return this.#entries.length === 0 && this.#priority.length === 0
   }
 
   /** How many messages wait, those of a batch as one. */
   get size(): number {
-    return this.#entries.length
+    return this.#entries.length + this.#priority.length
+  }
+
+  /** The first one with priority. */
+  get firstPriority(): Message | undefined {
+    while (this.#priority[0] !== undefined && !isWanted(this.#priority[0])) this.#priority.shift()
+    return this.#priority[0]
   }
 
   /** The direct message whose turn it is, if what is first may be handled directly. */
@@ -45,25 +58,36 @@ export class Mailbox {
   }
 
   add(entry: Message | Batch): void {
-    this.#entries.push(entry)
+    if (hasPriority(entry)) this.#priority.push(entry)
+    else this.#entries.push(entry)
   }
 
   takeFirst(): void {
     this.#entries.shift()
   }
 
-  /** Puts back what was taken, before everything else. */
-  putBack(entries: ReadonlyArray<Message | Batch>): void {
-    this.#entries.unshift(...entries)
+  takeFirstPriority(): void {
+    this.#priority.shift()
   }
 
-  /** Takes what is to be put in line now, in order: whatever must get there before anything else can go on, or everything. */
-  takeForLine(everything: boolean): ReadonlyArray<Batch> {
+  /** Puts back what was taken, before everything else. */
+  putBack(entries: ReadonlyArray<Message | Batch>): void {
+    this.#priority.unshift(...entries.filter(hasPriority))
+    this.#entries.unshift(...entries.filter((entry) => !hasPriority(entry)))
+  }
+
+  /**
+   * Takes what is to be put in line now, in order: what must get there before anything else can go on, everything that has no
+   * priority, or everything.
+   */
+  takeForLine(what: ToLine): ReadonlyArray<Batch> {
     const batches: Array<Batch> = []
+    const urgent = what === "everything" ? this.#priority.splice(0).filter(isWanted) : []
+    if (urgent.length > 0) batches.push({ messages: urgent, caller: undefined })
     let singles: Array<Message> = []
     let taken = 0
     for (const entry of this.#entries) {
-      if (!everything && entry instanceof Message) break
+      if (what === "what must" && entry instanceof Message) break
       taken++
       if (entry instanceof Message) {
         if (isWanted(entry)) singles.push(entry)
@@ -82,13 +106,15 @@ export class Mailbox {
   /** Takes the calls out of it. */
   takeCalls(): ReadonlyArray<Message> {
     const isCall = (entry: Message | Batch): entry is Message => entry instanceof Message && entry.mode === "call"
-    const calls = this.#entries.filter(isCall)
+    const calls = [...this.#priority, ...this.#entries].filter(isCall)
     this.#entries = this.#entries.filter((entry) => !isCall(entry))
+    this.#priority = this.#priority.filter((entry) => !isCall(entry))
     return calls
   }
 
   remove(message: Message): void {
     this.#entries = this.#entries.filter((entry) => entry !== message)
+    this.#priority = this.#priority.filter((entry) => entry !== message)
   }
 
   // ---------------------------------------------------------------------------------------------- horizons
@@ -98,11 +124,12 @@ export class Mailbox {
     for (const entry of this.#entries) {
       if (entry instanceof Message && entry.arrival <= sentAt) entry.horizon ??= pushed
     }
+    for (const message of this.#priority) if (message.arrival <= sentAt) message.horizon ??= pushed
   }
 
   /** What was before these got into the line, which ended at `pushed` then: none of them may pass it. */
   goesBehind(pushed: number, sentAt: number): void {
-    for (const entry of this.#entries) {
+    for (const entry of [...this.#priority, ...this.#entries]) {
       if (!(entry instanceof Message)) continue
       if (entry.horizon !== undefined) entry.horizon = Math.max(entry.horizon, pushed)
       else if (entry.arrival <= sentAt) entry.horizon = pushed
@@ -111,6 +138,6 @@ export class Mailbox {
 
   /** Nothing is known of the line any more. */
   forgetHorizons(): void {
-    for (const entry of this.#entries) if (entry instanceof Message) entry.horizon = undefined
+    for (const entry of [...this.#priority, ...this.#entries]) if (entry instanceof Message) entry.horizon = undefined
   }
 }

@@ -21,6 +21,8 @@ export class Message {
   /** The payload as it is stored. */
   readonly text: string
   readonly primaryKey: string | undefined
+  /** Goes before those without, and is handled under a lock. */
+  readonly priority: boolean
   readonly node: number
   readonly call: number
   /** Its place in line; 0 for a message that came in directly. */
@@ -31,6 +33,8 @@ export class Message {
   readonly caller: Caller | undefined
   /** What the line must be consumed to before this direct message has its turn; unknown until a statement has told. */
   horizon: number | undefined = undefined
+  /** Where the line is believed to end by whoever handles this direct message without a horizon. */
+  guard = 0
   /** The answer that was recorded under its key. */
   recorded: string | undefined
   /** Why the payload cannot be read, where it cannot. */
@@ -43,6 +47,7 @@ export class Message {
     payload: unknown,
     text: string,
     primaryKey: string | undefined,
+    priority: boolean,
     node: number,
     call: number,
     position: number,
@@ -56,6 +61,7 @@ export class Message {
     this.payload = payload
     this.text = text
     this.primaryKey = primaryKey
+    this.priority = priority
     this.node = node
     this.call = call
     this.position = position
@@ -76,6 +82,7 @@ export class Message {
       rpc: this.operation.tag,
       payload: this.text,
       primaryKey: this.primaryKey,
+      priority: this.priority,
       node: this.node,
       call: this.call
     }

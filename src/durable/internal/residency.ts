@@ -108,11 +108,18 @@ export class Residency implements Host {
   // ---------------------------------------------------------------------------------------------- for clients
 
   /** Takes in a message from this process. Gives its number. */
-  send(definition: Definition, key: Key, mode: "call" | "cast", message: Prepared, caller: Caller): number {
+  send(
+    definition: Definition,
+    key: Key,
+    mode: "call" | "cast",
+    message: Prepared,
+    priority: boolean,
+    caller: Caller
+  ): number {
     const resident = this.#admit(definition, key, message.operation.tag, caller)
     if (resident === undefined) return 0
     const arrival = ++this.#arrivals
-    resident.accept(this.#message(mode, message, arrival, caller))
+    resident.accept(this.#message(mode, message, priority, arrival, caller))
     return arrival
   }
 
@@ -120,7 +127,7 @@ export class Residency implements Host {
   sendAll(definition: Definition, key: Key, messages: ReadonlyArray<Prepared>, caller: Caller): void {
     const resident = this.#admit(definition, key, messages[0]?.operation.tag ?? "", caller)
     if (resident === undefined) return
-    const casts = messages.map((message) => this.#message("cast", message, ++this.#arrivals, undefined))
+    const casts = messages.map((message) => this.#message("cast", message, false, ++this.#arrivals, undefined))
     resident.acceptAll({ messages: casts, caller })
   }
 
@@ -140,13 +147,20 @@ export class Residency implements Host {
     return undefined
   }
 
-  #message(mode: "call" | "cast", message: Prepared, arrival: number, caller: Caller | undefined): Message {
+  #message(
+    mode: "call" | "cast",
+    message: Prepared,
+    priority: boolean,
+    arrival: number,
+    caller: Caller | undefined
+  ): Message {
     return new Message(
       message.operation,
       mode,
       message.payload,
       message.text,
       message.primaryKey,
+      priority,
       this.storage.node(),
       arrival,
       0,
@@ -341,6 +355,7 @@ export class Residency implements Host {
       payload?.ok === true ? payload.value : undefined,
       queued.payload,
       queued.primaryKey,
+      queued.priority,
       queued.node,
       queued.call,
       position,

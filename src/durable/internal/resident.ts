@@ -17,7 +17,7 @@ import type { Environment, Server, Settlement } from "./environment.ts"
 import { Execution } from "./execution.ts"
 import type { Registration } from "./handling.ts"
 import { Line } from "./line.ts"
-import { type Batch, Mailbox } from "./mailbox.ts"
+import { type Batch, Mailbox, type ToLine } from "./mailbox.ts"
 import type { Message } from "./message.ts"
 import type { State } from "./transition.ts"
 
@@ -108,6 +108,11 @@ export class Resident implements Server {
     return this.#line.read
   }
 
+  /** Whether the read that is under way goes on with the head of its line. */
+  get readsHead(): boolean {
+    return this.#line.readsHead
+  }
+
   /** It is being looked up, and wants to know. */
   get isLocating(): boolean {
     return this.phase === "locating"
@@ -130,9 +135,10 @@ export class Resident implements Server {
   }
 
   /** The line may have grown. */
-  lineMayHaveGrown(): void {
+  lineMayHaveGrown(priority: boolean): void {
     if (this.phase === "held" || this.phase === "broken") {
       this.#line.mayGoOn()
+      if (priority) this.#line.mayHavePriority()
       this.pump()
     } else if (this.phase === "unknown" || this.phase === "elsewhere") {
       this.locateAgain()
@@ -168,8 +174,10 @@ export class Resident implements Server {
     }
     this.#execution.begin(registration, claim.version, claim.taken, current, claim.lock)
     this.phase = "held"
-    if (this.#enqueuedMeanwhile) this.#line.mayGoOn()
-    else this.#mailbox.lineEndsAt(claim.pushed, sentAt)
+    if (this.#enqueuedMeanwhile) {
+      this.#line.mayGoOn()
+      this.#line.mayHavePriority()
+    } else this.#mailbox.lineEndsAt(claim.pushed, sentAt)
     this.pump()
   }
 
@@ -185,9 +193,14 @@ export class Resident implements Server {
     if (this.phase === "locating") this.phase = "unknown"
   }
 
-  /** What was read from its line behind `after`; `complete` where that was all there was. */
-  lineWasRead(after: number, messages: ReadonlyArray<Message>, complete: boolean): void {
-    if (!this.#line.wasRead(after, messages, complete)) return
+  /** What was read from its line behind `after`: the head, `complete` where that was all there was, and what has priority. */
+  lineWasRead(
+    after: number,
+    head: ReadonlyArray<Message>,
+    priority: ReadonlyArray<Message>,
+    complete: boolean
+  ): void {
+    if (!this.#line.wasRead(after, head, priority, complete)) return
     if (this.phase === "broken" && this.broken !== undefined) this.#tellBroken(this.broken)
     if (this.phase === "held" || this.phase === "broken") this.pump()
   }
@@ -200,6 +213,7 @@ export class Resident implements Server {
   wasEnqueued(pushed: number | undefined, sentAt: number): void {
     this.#enqueueing--
     this.#enqueuedMeanwhile = true
+    this.#line.mayHavePriority()
     if (pushed === undefined) {
       this.#line.mayGoOn()
       this.#mailbox.forgetHorizons()
@@ -221,7 +235,7 @@ export class Resident implements Server {
         return
       case "elsewhere":
       case "broken":
-        this.#putInLine(true)
+        this.#putInLine("everything")
         if (this.phase === "broken") this.#readOn()
         return
       case "held":
@@ -229,13 +243,19 @@ export class Resident implements Server {
     }
     const registration = this.#host.registration(this.kind)
     if (registration === undefined) return
-    this.#putInLine(this.#execution.isHeldUp)
+    this.#putInLine(this.#toLine)
     this.#execution.handleAll(registration, this.#next)
     // Nothing is taken from a line any more by handlers that close: what waits for something in it will not have its turn.
     const isStuck = this.#host.isClosing(this.kind) && !this.#execution.isWorking
-    this.#putInLine(isStuck || this.#execution.isHeldUp)
+    this.#putInLine(isStuck ? "everything" : this.#toLine)
     this.#execution.announce()
     this.#readOn()
+  }
+
+  /** What cannot have its turn soon goes into the line, where it is durable. */
+  get #toLine(): ToLine {
+    if (this.#execution.isBackingOff) return "everything"
+    return this.#execution.isLocked ? "what has no priority" : "what must"
   }
 
   #readOn(): void {
@@ -259,29 +279,48 @@ export class Resident implements Server {
 
   /** The message whose turn it is, taken from where it waited. */
   readonly #next = (): Message | undefined => {
+    const line = this.#line
+    // Behind a guarded message nothing from the line may follow in the same step: it may have been there before.
+    const fromLine = !this.#execution.isGuarded && !this.#host.isClosing(this.kind)
+    if (fromLine && line.hasPriority) return line.shiftPriority()
+    const urgent = this.#directPriority()
+    if (urgent !== undefined) return urgent
     if (this.#execution.isLocked) return undefined
     const direct = this.#enqueueing === 0 ? this.#mailbox.first : undefined
     if (direct !== undefined) {
       const mayGo = direct.horizon === undefined
-        ? this.#line.isDone && !this.#line.isReading
-        : direct.horizon <= this.taken
+        ? line.isDone && !line.isReading
+        : direct.horizon <= this.taken || line.isConsumedTo(direct.horizon)
       if (mayGo) {
         this.#mailbox.takeFirst()
+        direct.guard = line.read
         return direct
       }
     }
-    // Behind a guarded message nothing from the line may follow in the same step: it may have been there before.
-    return !this.#execution.isGuarded && !this.#host.isClosing(this.kind) ? this.#line.shift() : undefined
+    return fromLine ? line.shift() : undefined
+  }
+
+  /** A direct message with priority, if it has its turn: it waits for those with priority in line, and for nothing else. */
+  #directPriority(): Message | undefined {
+    const message = this.#enqueueing === 0 ? this.#mailbox.firstPriority : undefined
+    if (message === undefined || this.#line.hasPriority) return undefined
+    if (message.horizon !== undefined && message.horizon > this.#line.priorityRead) {
+      this.#line.mayHavePriority()
+      return undefined
+    }
+    this.#mailbox.takeFirstPriority()
+    message.guard = this.#line.priorityRead
+    return message
   }
 
   /**
    * Puts in line what has to go there before anything else, or everything that waits. It must not get there before what was
    * sent earlier: that may still be refused, and would then come behind it.
    */
-  #putInLine(everything: boolean): void {
-    if (everything ? this.#mailbox.isEmpty : !this.#mailbox.wantsLine) return
+  #putInLine(what: ToLine): void {
+    if (what === "what must" ? !this.#mailbox.wantsLine : this.#mailbox.isEmpty) return
     if (this.#execution.hasDirect) return
-    for (const batch of this.#mailbox.takeForLine(everything)) {
+    for (const batch of this.#mailbox.takeForLine(what)) {
       this.#enqueueing++
       this.#host.enqueue(this, batch)
     }
@@ -362,7 +401,7 @@ export class Resident implements Server {
     // What has a place in line stays there.
     this.phase = "releasing"
     this.#execution.end()
-    return this.#mailbox.takeForLine(true)
+    return this.#mailbox.takeForLine("everything")
   }
 
   /** What a statement told of the line. Without that, nothing is known of it, and nobody here has a horizon by it. */

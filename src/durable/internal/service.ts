@@ -245,7 +245,11 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
       resident.notRead()
       return false
     })
-    const lines = residents.map((resident) => ({ id: resident.id, after: resident.lineRead, limit: maxRead }))
+    const lines = residents.map((resident) => ({
+      id: resident.id,
+      after: resident.lineRead,
+      limit: resident.readsHead ? maxRead : 0
+    }))
     const read = lines.length === 0 ? [] : yield* node.storage.read(lines).pipe(
       Effect.tapCause(() =>
         Effect.sync(() => {
@@ -255,12 +259,14 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
     )
     residents.forEach((resident, index) => {
       const registration = node.registration(resident.kind)
-      const rows = read[index]
+      const lineRead = read[index]
       const line = lines[index]
-      if (registration === undefined || rows === undefined || line === undefined) return resident.notRead()
-      const messages = rows.map((row) => node.fromLine(registration.definition, row))
-      if (rows.length > 0) resident.lastUsed = node.clock.currentTimeMillisUnsafe()
-      resident.lineWasRead(line.after, messages, rows.length < maxRead)
+      if (registration === undefined || lineRead === undefined || line === undefined) return resident.notRead()
+      const [head, priority] = [lineRead.head, lineRead.priority].map((rows) =>
+        rows.map((row) => node.fromLine(registration.definition, row))
+      )
+      if (lineRead.head.length + lineRead.priority.length > 0) resident.lastUsed = node.clock.currentTimeMillisUnsafe()
+      resident.lineWasRead(line.after, head ?? [], priority ?? [], lineRead.head.length < maxRead)
     })
     node.checkQuiet()
   })
@@ -273,7 +279,7 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
         for (const id of hint.ids) {
           const resident = node.byId.get(id)
           if (resident === undefined) node.toPoll.add("lines")
-          else resident.lineMayHaveGrown()
+          else resident.lineMayHaveGrown(hint.priority)
         }
         return
       case "Replies":
@@ -297,7 +303,7 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
         after = server.id
         const key = node.registration(server.kind)?.definition.key.decode(server.key)
         if (key === undefined || !key.ok) continue
-        node.resident(server.kind, { text: server.key, value: key.value }).lineMayHaveGrown()
+        node.resident(server.kind, { text: server.key, value: key.value }).lineMayHaveGrown(true)
       }
       if (page.length < maxServers) return
       yield* Effect.yieldNow

@@ -34,6 +34,7 @@ export class Draft {
   readonly takenBefore: number
   /** Where the line must end for this step to be valid; `undefined` where that does not matter. */
   guard: number | undefined = undefined
+  readonly consumed: Array<number> = []
   readonly steps: Array<Step> = []
   /** What keyed messages came to, by their keys. */
   readonly outcomes = new Map<string, KeyedOutcome>()
@@ -59,13 +60,14 @@ export class Draft {
   }
 
   get isEmpty(): boolean {
-    return this.steps.length === 0 && this.parked.length === 0 && this.taken === this.takenBefore
+    return this.steps.length === 0 && this.parked.length === 0 && this.consumed.length === 0 &&
+      this.taken === this.takenBefore
   }
 
   /** Whether anything is to be written. A server whose state was never stored is stored with its first message. */
   get writes(): boolean {
     return this.state !== this.from || (this.from !== undefined && this.from.text === undefined) ||
-      this.taken !== this.takenBefore || this.lock !== undefined ||
+      this.taken !== this.takenBefore || this.consumed.length > 0 || this.lock !== undefined ||
       this.outcomes.size > 0 || this.outgoing.length > 0 || this.parked.length > 0 || this.replies.length > 0
   }
 
@@ -78,6 +80,7 @@ export class Draft {
       guard: this.guard,
       takenBefore: this.takenBefore,
       taken: this.taken,
+      consumed: this.consumed,
       state: this.state === this.from ? undefined : this.state?.text,
       lock: this.lock === undefined || this.lock === "none" ? this.lock : this.lock.stored(),
       outcomes: Array.from(this.outcomes.values()),

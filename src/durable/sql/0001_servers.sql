@@ -33,6 +33,8 @@ CREATE TABLE holdfast.message (
   rpc text NOT NULL,
   payload text NOT NULL,
   key text,
+  -- Consumed before those without, out of its place.
+  priority boolean NOT NULL DEFAULT false,
   -- The sending member and its number for the message: the message's id, and where a reply goes.
   member bigint NOT NULL,
   call bigint NOT NULL,
@@ -43,6 +45,8 @@ CREATE TABLE holdfast.message (
   autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000,
   autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 50000
 );
+
+CREATE INDEX message_with_priority ON holdfast.message (server_id, seq) WHERE priority;
 
 -- What was answered under a primary key. No answer yet: the message that bears the key is in line, or set aside.
 CREATE TABLE holdfast.outcome (
@@ -71,6 +75,7 @@ CREATE TABLE holdfast.parked (
   rpc text NOT NULL,
   payload text NOT NULL,
   key text,
+  priority boolean NOT NULL,
   member bigint NOT NULL,
   call bigint NOT NULL,
   attempts integer NOT NULL,

@@ -2,13 +2,13 @@
 -- until the commit; inbox rows are locked in the order of their ids. A cast whose key is known already is left out.
 -- p_fresh_*: the keys, of all that these messages bear, that were unknown before.
 CREATE FUNCTION holdfast.put_in_line(
-  p_server bigint[], p_mode text[], p_rpc text[], p_payload text[], p_key text[], p_member bigint[], p_call bigint[],
-  p_fresh_server bigint[], p_fresh_key text[]
+  p_server bigint[], p_mode text[], p_rpc text[], p_payload text[], p_key text[], p_priority boolean[], p_member bigint[],
+  p_call bigint[], p_fresh_server bigint[], p_fresh_key text[]
 ) RETURNS void LANGUAGE sql AS $$
   WITH sent AS MATERIALIZED (
     SELECT s.*, row_number() OVER (PARTITION BY s.server, s.key ORDER BY s.ord) AS nth
-    FROM unnest(p_server, p_mode, p_rpc, p_payload, p_key, p_member, p_call) WITH ORDINALITY
-      AS s(server, mode, rpc, payload, key, member, call, ord)
+    FROM unnest(p_server, p_mode, p_rpc, p_payload, p_key, p_priority, p_member, p_call) WITH ORDINALITY
+      AS s(server, mode, rpc, payload, key, priority, member, call, ord)
   ), kept AS MATERIALIZED (
     SELECT s.*,
       row_number() OVER (PARTITION BY s.server ORDER BY s.ord) AS k,
@@ -25,8 +25,8 @@ CREATE FUNCTION holdfast.put_in_line(
   ), ends AS MATERIALIZED (
     SELECT array_agg(pushed ORDER BY id) AS pushed FROM pushed
   )
-  INSERT INTO holdfast.message (server_id, seq, mode, rpc, payload, key, member, call)
-  SELECT k.server, e.pushed[k.line] - k.n + k.k, k.mode, k.rpc, k.payload, k.key, k.member, k.call
+  INSERT INTO holdfast.message (server_id, seq, mode, rpc, payload, key, priority, member, call)
+  SELECT k.server, e.pushed[k.line] - k.n + k.k, k.mode, k.rpc, k.payload, k.key, k.priority, k.member, k.call
   FROM ends e, kept k
   ORDER BY k.server, k.k
 $$;
@@ -40,17 +40,19 @@ $$;
 CREATE FUNCTION holdfast.commit_group(
   p_lane bigint, p_seq bigint,
   w_id bigint[], w_version bigint[], w_guard bigint[], w_taken bigint[], w_state text[], w_lock text[],
+  -- Messages consumed out of their turn: their positions.
+  c_m integer[], c_seq bigint[],
   -- Answers under keys: the member they belong to (from 1), key, answer (none yet, where it comes later), and whether this is
   -- such a late one, which is kept only where there is none.
   k_m integer[], k_key text[], k_reply text[], k_late boolean[],
   -- Replies to other members.
   r_m integer[], r_member bigint[], r_call bigint[], r_value text[],
   -- Messages to servers.
-  o_m integer[], o_server bigint[], o_mode text[], o_rpc text[], o_payload text[], o_key text[], o_member bigint[],
-  o_call bigint[],
+  o_m integer[], o_server bigint[], o_mode text[], o_rpc text[], o_payload text[], o_key text[],
+  o_priority boolean[], o_member bigint[], o_call bigint[],
   -- Messages set aside.
-  p_m integer[], p_mode text[], p_rpc text[], p_payload text[], p_key text[], p_member bigint[], p_call bigint[],
-  p_attempts integer[], p_failure text[],
+  p_m integer[], p_mode text[], p_rpc text[], p_payload text[], p_key text[], p_priority boolean[], p_member bigint[],
+  p_call bigint[], p_attempts integer[], p_failure text[],
   OUT refused integer[],
   -- Where the line of each member's server ends now.
   OUT pushed bigint[],
@@ -111,6 +113,12 @@ BEGIN
     USING unnest(w_id, w_taken) WITH ORDINALITY AS w(id, taken, m)
     WHERE w.taken > 0 AND (all_good OR w.m = ANY (good)) AND x.server_id = w.id AND x.seq <= w.taken;
 
+    IF cardinality(c_m) > 0 THEN
+      DELETE FROM holdfast.message x
+      USING unnest(c_m, c_seq) AS c(m, seq)
+      WHERE (all_good OR c.m = ANY (good)) AND x.server_id = w_id[c.m] AND x.seq = c.seq;
+    END IF;
+
     IF cardinality(r_m) > 0 THEN
       INSERT INTO holdfast.reply (member, call, value)
       SELECT r.member, r.call, r.value FROM unnest(r_m, r_member, r_call, r_value) AS r(m, member, call, value)
@@ -119,10 +127,10 @@ BEGIN
     END IF;
 
     IF cardinality(p_m) > 0 THEN
-      INSERT INTO holdfast.parked (server_id, mode, rpc, payload, key, member, call, attempts, failure)
-      SELECT w_id[p.m], p.mode, p.rpc, p.payload, p.key, p.member, p.call, p.attempts, p.failure
-      FROM unnest(p_m, p_mode, p_rpc, p_payload, p_key, p_member, p_call, p_attempts, p_failure)
-        AS p(m, mode, rpc, payload, key, member, call, attempts, failure)
+      INSERT INTO holdfast.parked (server_id, mode, rpc, payload, key, priority, member, call, attempts, failure)
+      SELECT w_id[p.m], p.mode, p.rpc, p.payload, p.key, p.priority, p.member, p.call, p.attempts, p.failure
+      FROM unnest(p_m, p_mode, p_rpc, p_payload, p_key, p_priority, p_member, p_call, p_attempts, p_failure)
+        AS p(m, mode, rpc, payload, key, priority, member, call, attempts, failure)
       WHERE all_good OR p.m = ANY (good);
       -- A repeat of a message that was set aside is a message of its own again.
       DELETE FROM holdfast.outcome WHERE (server_id, key) IN (
@@ -157,16 +165,16 @@ BEGIN
     IF cardinality(o_m) > 0 THEN
       IF all_good THEN
         PERFORM holdfast.put_in_line(
-          o_server, o_mode, o_rpc, o_payload, o_key, o_member, o_call, fresh_server, fresh_key
+          o_server, o_mode, o_rpc, o_payload, o_key, o_priority, o_member, o_call, fresh_server, fresh_key
         );
       ELSE
         PERFORM holdfast.put_in_line(
           array_agg(o.server ORDER BY o.ord), array_agg(o.mode ORDER BY o.ord), array_agg(o.rpc ORDER BY o.ord),
-          array_agg(o.payload ORDER BY o.ord), array_agg(o.key ORDER BY o.ord), array_agg(o.member ORDER BY o.ord),
-          array_agg(o.call ORDER BY o.ord), fresh_server, fresh_key
+          array_agg(o.payload ORDER BY o.ord), array_agg(o.key ORDER BY o.ord), array_agg(o.priority ORDER BY o.ord),
+          array_agg(o.member ORDER BY o.ord), array_agg(o.call ORDER BY o.ord), fresh_server, fresh_key
         )
-        FROM unnest(o_m, o_server, o_mode, o_rpc, o_payload, o_key, o_member, o_call) WITH ORDINALITY
-          AS o(m, server, mode, rpc, payload, key, member, call, ord)
+        FROM unnest(o_m, o_server, o_mode, o_rpc, o_payload, o_key, o_priority, o_member, o_call) WITH ORDINALITY
+          AS o(m, server, mode, rpc, payload, key, priority, member, call, ord)
         WHERE o.m = ANY (good)
         HAVING count(*) > 0;
       END IF;

@@ -13,6 +13,8 @@ export type Part = Transition | Enqueue
 /** The line of a server that got longer, and the living member that should look at it. */
 export interface GrownLine {
   readonly id: number
+  /** Whether something with priority was put there. */
+  readonly priority: boolean
   readonly holder: number | undefined
 }
 
@@ -77,8 +79,8 @@ RETURNING l.refused, ARRAY[(SELECT pushed FROM line)]::float8[]`
 
 const isPlainStep = (part: Part): part is Transition =>
   part._tag === "Transition" && part.lock === undefined && part.taken === part.takenBefore &&
-  part.outcomes.length === 0 &&
-  part.replies.length === 0 && part.outgoing.length === 0 && part.parked.length === 0
+  part.consumed.length === 0 && part.outcomes.length === 0 && part.replies.length === 0 && part.outgoing.length === 0 &&
+  part.parked.length === 0
 
 // ------------------------------------------------------------------------------------------------ everything
 
@@ -86,7 +88,7 @@ const groupSql = `
 SELECT refused, pushed::float8[], known_m, known_key, known_reply, line_id::float8[], line_pushed::float8[],
   line_holder::float8[]
 FROM holdfast.commit_group($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-  $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33)`
+  $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37)`
 
 const outgoingParams = (outgoing: ReadonlyArray<readonly [number, Outgoing]>): ReadonlyArray<unknown> => [
   int4(outgoing.map(([m]) => m)),
@@ -95,6 +97,7 @@ const outgoingParams = (outgoing: ReadonlyArray<readonly [number, Outgoing]>): R
   text(outgoing.map(([, { message }]) => message.rpc)),
   text(outgoing.map(([, { message }]) => message.payload)),
   text(outgoing.map(([, { message }]) => message.primaryKey ?? null)),
+  bool(outgoing.map(([, { message }]) => message.priority)),
   int8(outgoing.map(([, { message }]) => message.node)),
   int8(outgoing.map(([, { message }]) => message.call))
 ]
@@ -104,6 +107,7 @@ const groupParams = (parts: ReadonlyArray<Part>): ReadonlyArray<unknown> => {
   /** What all parts have of something, each with the number of its part. */
   const each = <A>(of: (part: Transition) => ReadonlyArray<A>): ReadonlyArray<readonly [number, A]> =>
     steps.flatMap((step, index) => step === undefined ? [] : of(step).map((item) => [index + 1, item] as const))
+  const consumed = each((step) => step.consumed)
   const outcomes = each((step) => step.outcomes)
   const parked = each((step) => step.parked)
   const replies = parts.flatMap((part, index) => part.replies.map((item) => [index + 1, item] as const))
@@ -115,6 +119,8 @@ const groupParams = (parts: ReadonlyArray<Part>): ReadonlyArray<unknown> => {
     int8(steps.map((step) => step?.taken)),
     text(steps.map((step) => step?.state ?? null)),
     text(steps.map((step) => step?.lock === undefined ? null : step.lock === "none" ? "" : JSON.stringify(step.lock))),
+    int4(consumed.map(([m]) => m)),
+    int8(consumed.map(([, position]) => position)),
     int4(outcomes.map(([m]) => m)),
     text(outcomes.map(([, { primaryKey }]) => primaryKey)),
     text(outcomes.map(([, { reply }]) => reply ?? null)),
@@ -129,6 +135,7 @@ const groupParams = (parts: ReadonlyArray<Part>): ReadonlyArray<unknown> => {
     text(parked.map(([, { message }]) => message.rpc)),
     text(parked.map(([, { message }]) => message.payload)),
     text(parked.map(([, { message }]) => message.primaryKey ?? null)),
+    bool(parked.map(([, { message }]) => message.priority)),
     int8(parked.map(([, { message }]) => message.node)),
     int8(parked.map(([, { message }]) => message.call)),
     int4(parked.map(([, { attempts }]) => attempts)),
@@ -163,7 +170,12 @@ const groupVerdicts = (
   const ends = numbers(row[6])
   const holders = numbers(row[7])
   const endOf = new Map(ids.map((id, index) => [id, ends[index] ?? 0]))
-  if (ids.length > 0) grown(ids.map((id, index) => ({ id, holder: holders[index] || undefined })))
+  if (ids.length > 0) {
+    const urgent = new Set(
+      parts.flatMap(({ outgoing }) => outgoing.filter(({ message }) => message.priority).map(({ id }) => id))
+    )
+    grown(ids.map((id, index) => ({ id, holder: holders[index] || undefined, priority: urgent.has(id) })))
+  }
   return parts.map((part, index): Verdict => {
     const end = part._tag === "Enqueue" ? endOf.get(part.outgoing[0]?.id ?? 0) : pushed[index]
     if (!refused.includes(index + 1)) return { _tag: "Done", pushed: end }

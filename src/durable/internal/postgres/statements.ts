@@ -2,7 +2,7 @@
  * The statements by which a node finds, takes and gives back servers, and reads lines and replies. All of them may be sent
  * twice without harm.
  */
-import type { Address, Claimed, QueuedMessage, Reply, StoredMessage } from "../../DurableStorage.ts"
+import type { Address, Claimed, LineRead, QueuedMessage, Reply, StoredMessage } from "../../DurableStorage.ts"
 import { int8, text } from "./commit.ts"
 
 type Rows = ReadonlyArray<ReadonlyArray<unknown>>
@@ -89,27 +89,36 @@ FROM freed f LEFT JOIN holdfast.inbox b ON b.id = f.id`,
 /** Reads on in lines. A message whose key is answered already comes with the answer. */
 export const read = {
   sql: `
-SELECT x.m::integer, q.seq::float8, q.mode, q.rpc, q.payload, q.key, q.member::float8, q.call::float8, o.reply
+SELECT x.m::integer, q.head, q.seq::float8, q.mode, q.rpc, q.payload, q.key, q.priority, q.member::float8, q.call::float8,
+  o.reply
 FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS x(id, after, most, m)
 CROSS JOIN LATERAL (
-  SELECT * FROM holdfast.message q WHERE q.server_id = x.id AND q.seq > x.after ORDER BY q.seq LIMIT x.most
+  (SELECT true AS head, q.* FROM holdfast.message q
+   WHERE q.server_id = x.id AND q.seq > x.after ORDER BY q.seq LIMIT x.most)
+  UNION ALL
+  (SELECT false AS head, q.* FROM holdfast.message q
+   WHERE q.server_id = x.id AND q.seq > x.after AND q.priority ORDER BY q.seq LIMIT 1000)
 ) q
 LEFT JOIN holdfast.outcome o ON q.key IS NOT NULL AND o.server_id = x.id AND o.key = q.key
-ORDER BY x.m, q.seq`,
+ORDER BY x.m, q.head, q.seq`,
   params: (lines: ReadonlyArray<{ readonly id: number; readonly after: number; readonly limit: number }>) => [
     int8(lines.map((line) => line.id)),
     int8(lines.map((line) => line.after)),
     int8(lines.map((line) => line.limit))
   ],
-  rows: (rows: Rows, lines: number): ReadonlyArray<ReadonlyArray<QueuedMessage>> => {
-    const read: Array<Array<QueuedMessage>> = Array.from({ length: lines }, () => [])
-    for (const [m, position, mode, rpc, payload, key, node, call, recorded] of rows) {
-      read[Number(m) - 1]?.push({
+  rows: (rows: Rows, lines: number): ReadonlyArray<LineRead> => {
+    const read = Array.from({ length: lines }, () => ({
+      head: Array<QueuedMessage>(),
+      priority: Array<QueuedMessage>()
+    }))
+    for (const [m, head, position, mode, rpc, payload, key, priority, node, call, recorded] of rows) {
+      read[Number(m) - 1]?.[head === true ? "head" : "priority"].push({
         position: Number(position),
         mode: mode === "call" ? "call" : "cast",
         rpc: String(rpc),
         payload: String(payload),
         primaryKey: optional(key),
+        priority: priority === true,
         node: Number(node),
         call: Number(call),
         recorded: optional(recorded)
