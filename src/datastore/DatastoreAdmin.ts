@@ -1,5 +1,5 @@
 /**
- * A datastore as its administrator has it: making it, migrating it, dropping it.
+ * A datastore as its administrator has it: making it, migrating it, changing its contexts, dropping it.
  *
  * This service alone holds the privileged role. Each operation opens connections of its own and closes them, so nothing
  * privileged is open in between. All operations may be run again: {@link DatastoreAdmin} makes what is missing, sets what
@@ -15,6 +15,7 @@ import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import type { Connection } from "effect/sql/SqlConnection"
 import type { SqlError } from "effect/sql/SqlError"
@@ -31,8 +32,17 @@ import {
   type MigrationState
 } from "./DatastoreOptions.ts"
 import { grantAccess } from "./internal/access.ts"
-import { type AdminStepFailed, DatabaseInUse, DatabaseNotFound, makeSteps } from "./internal/adminError.ts"
+import {
+  type AdminStepFailed,
+  DatabaseInUse,
+  DatabaseNotFound,
+  makeSteps,
+  type Operation,
+  RoleNotFound
+} from "./internal/adminError.ts"
+import { bootstrapServer } from "./internal/bootstrap.ts"
 import { connect } from "./internal/connection.ts"
+import { ContextNotFound } from "./internal/contextService.ts"
 import {
   createDatabase,
   findDatabase,
@@ -42,18 +52,21 @@ import {
   refuseForeignDatabase
 } from "./internal/databases.ts"
 import { identifier } from "./internal/identifier.ts"
-import { apply, datastoreSource, inspect } from "./internal/ledger.ts"
+import { apply, datastoreSource, inspect, newest, plan as planUpgrade } from "./internal/ledger.ts"
 import {
   createRoles,
-  type DroppedRoles,
   dropRoles,
+  expectedRoles,
   refuseForeignRoles,
-  takeOwnership,
-  wantedRoles
+  setPassword,
+  strip,
+  takeOn,
+  wantedContexts,
+  wantedOwner
 } from "./internal/roles.ts"
-import { rows, run } from "./internal/sqlScript.ts"
+import { inTransaction, rows, run } from "./internal/sqlScript.ts"
 import { serverError } from "./internal/sqlState.ts"
-import type { Applied, MigrationError, Source } from "./Migrations.ts"
+import type { Applied, Bindings, MigrationError, Planned, Progress, Source } from "./Migrations.ts"
 
 export {
   /**
@@ -70,7 +83,12 @@ export {
    * @since 0.1.0
    * @category errors
    */
-  DatabaseNotFound
+  DatabaseNotFound,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  RoleNotFound
 } from "./internal/adminError.ts"
 
 /**
@@ -85,15 +103,40 @@ export interface Created {
 }
 
 /**
+ * What an upgrade may be given.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface UpgradeOptions {
+  /**
+   * What placeholders in the files stand for. Bound already are `owner`, `database` and every context by its name: to their
+   * roles, and to the name of the database.
+   */
+  readonly bindings?: Bindings | undefined
+  /** Is told how it goes on. */
+  readonly onProgress?: ((progress: Progress) => Effect.Effect<void>) | undefined
+}
+
+/**
+ * What became of contexts that were dropped. A role that something outside of the datastore hangs on is kept.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface DroppedContexts {
+  readonly roles: ReadonlyArray<string>
+  readonly rolesKept: ReadonlyArray<{ readonly databaseRole: string; readonly problem: string }>
+}
+
+/**
  * What became of a datastore that was dropped. A role that something outside of the datastore hangs on is kept.
  *
  * @since 0.1.0
  * @category models
  */
-export interface Dropped {
+export interface Dropped extends DroppedContexts {
   readonly database: boolean
-  readonly roles: ReadonlyArray<string>
-  readonly rolesKept: ReadonlyArray<{ readonly databaseRole: string; readonly problem: string }>
 }
 
 /**
@@ -117,6 +160,14 @@ export interface State {
 export class DatastoreAdmin extends Context.Service<DatastoreAdmin, {
   readonly databaseName: string
   /**
+   * Once for each server, as a superuser: makes the privileged role of these options, which is none itself, and the groups
+   * that all roles of datastores are in. Returns whether the role was made. May be run again, and sets the role's password.
+   */
+  readonly bootstrap: (superuser: {
+    readonly databaseRole: string
+    readonly databasePassword?: Redacted.Redacted | undefined
+  }) => Effect.Effect<{ readonly roleCreated: boolean }, ConnectionFailed | AdminStepFailed>
+  /**
    * Makes the roles, the database and its grants, as far as they are missing. The passwords of roles that are there are set
    * to those of the options. A failure leaves what can be gone on from, and its error says what was done.
    */
@@ -131,19 +182,54 @@ export class DatastoreAdmin extends Context.Service<DatastoreAdmin, {
     readonly ifExists?: boolean | undefined
   }) => Effect.Effect<Dropped, ConnectionFailed | AdminStepFailed | DatabaseNotFound | DatabaseInUse>
   /**
+   * Makes the roles of these contexts of the options, as far as they are missing, and lets them connect. Returns the roles it
+   * made. What migrations grant is for migrations to grant.
+   */
+  readonly createContexts: (names: ReadonlyArray<string>) => Effect.Effect<
+    ReadonlyArray<string>,
+    ConnectionFailed | AdminStepFailed | DatabaseNotFound | ContextNotFound
+  >
+  /**
+   * Drops the roles of these contexts with all that they were granted, and ends their sessions. What they own goes to the
+   * owner. A role that is not there is no error.
+   */
+  readonly dropContexts: (names: ReadonlyArray<string>) => Effect.Effect<
+    DroppedContexts,
+    ConnectionFailed | AdminStepFailed | DatabaseNotFound | ContextNotFound
+  >
+  /**
+   * Changes the password of one context's role. Its open connections go on; new ones need the new password, which
+   * `Datastore.restartContext` takes.
+   */
+  readonly rotatePassword: (name: string, databasePassword: Redacted.Redacted) => Effect.Effect<
+    void,
+    ConnectionFailed | AdminStepFailed | ContextNotFound | RoleNotFound | InvalidOptions
+  >
+  /**
    * How the database, the contexts and the migrations stand. Of migrations, the library's own functions and these sources
    * count. A database that was left half made is `"notFound"` still.
    */
   readonly state: (
     sources?: ReadonlyArray<Source>
   ) => Effect.Effect<State, ConnectionFailed | AdminStepFailed>
+  /** The newest file that was applied of each source, the library's own among them; none before the first upgrade. */
+  readonly versions: Effect.Effect<ReadonlyArray<Applied>, ConnectionFailed | AdminStepFailed | DatabaseNotFound>
+  /** What `upgrade` would apply, in order, checked as it would be, without doing anything. */
+  readonly plan: (
+    sources: ReadonlyArray<Source>,
+    options?: { readonly bindings?: Bindings | undefined }
+  ) => Effect.Effect<
+    ReadonlyArray<Planned>,
+    ConnectionFailed | AdminStepFailed | DatabaseNotFound | MigrationError
+  >
   /**
    * Applies what is missing of these sources, in their order, each file as the owner in a transaction of its own, and
    * returns what it applied. The library's own functions come first. Roles with `libraryAccess` get their access to what
    * library sources install. Two at once do so one after the other.
    */
   readonly upgrade: (
-    sources: ReadonlyArray<Source>
+    sources: ReadonlyArray<Source>,
+    options?: UpgradeOptions
   ) => Effect.Effect<
     ReadonlyArray<Applied>,
     ConnectionFailed | AdminStepFailed | DatabaseNotFound | MigrationError
@@ -158,18 +244,23 @@ const make = Effect.fnUntraced(function*(
 ): Effect.fn.Return<DatastoreAdmin["Service"], InvalidOptions> {
   const options: AdminOptions = yield* checkAdmin(input)
   const { databaseName } = options
-  const roleNames = [
-    ...Object.values(options.contexts).map((context) => context.databaseRole),
-    options.owner.databaseRole
-  ]
+  const roles = expectedRoles(options)
 
-  const connectTo = (databaseName: string): Effect.Effect<PgClient.PgClient, ConnectionFailed, Scope.Scope> =>
+  const connectTo = (
+    databaseName: string,
+    login: Pick<AdminOptions["admin"], "databaseRole" | "databasePassword"> = options.admin
+  ): Effect.Effect<PgClient.PgClient, ConnectionFailed, Scope.Scope> =>
     connect(options.dbServer, {
       databaseName,
-      databaseRole: options.admin.databaseRole,
-      databasePassword: options.admin.databasePassword,
+      databaseRole: login.databaseRole,
+      databasePassword: login.databasePassword,
       applicationName: "holdfast admin"
     })
+
+  /** A client of the datastore's own database. */
+  const connectToDatastore = connectTo(databaseName).pipe(
+    Effect.mapError((error) => error.reason === "databaseNotFound" ? new DatabaseNotFound({ databaseName }) : error)
+  )
 
   const connectToMaintenance: Effect.Effect<Connection, ConnectionFailed | SqlError, Scope.Scope> = Effect.flatMap(
     connectTo(options.admin.maintenanceDatabase),
@@ -182,6 +273,42 @@ const make = Effect.fnUntraced(function*(
     (connection) => run(connection, `SELECT pg_advisory_lock(${lockSpace}, hashtext($1))`, [databaseName])
   )
 
+  /** The contexts of these names, all of which must be in the options. */
+  const named = Effect.fnUntraced(function*(names: ReadonlyArray<string>) {
+    const contexts: Record<string, AdminOptions["contexts"][string]> = {}
+    for (const name of names) {
+      const context = Object.hasOwn(options.contexts, name) ? options.contexts[name] : undefined
+      if (context === undefined) {
+        const contextNames = Object.keys(options.contexts)
+        return yield* new ContextNotFound({ databaseName, contextName: name, contextNames })
+      }
+      contexts[name] = context
+    }
+    return { ...options, contexts }
+  })
+
+  const bindings = (given: Bindings = {}): Bindings => ({
+    ...Object.fromEntries(Object.entries(options.contexts).map(([name, context]) => [name, context.databaseRole])),
+    owner: options.owner.databaseRole,
+    database: databaseName,
+    ...given
+  })
+
+  const bootstrap = Effect.fn("DatastoreAdmin.bootstrap")(function*(
+    superuser: Pick<AdminOptions["admin"], "databaseRole"> & {
+      readonly databasePassword?: Redacted.Redacted | undefined
+    }
+  ): Effect.fn.Return<{ readonly roleCreated: boolean }, ConnectionFailed | AdminStepFailed, Scope.Scope> {
+    const step = makeSteps("bootstrap")
+    const { databasePassword, databaseRole } = superuser
+    const client = yield* connectTo(
+      options.admin.maintenanceDatabase,
+      databasePassword === undefined ? { databaseRole } : { databasePassword, databaseRole }
+    )
+    const connection = yield* step("connect", client.reserve)
+    return { roleCreated: yield* step("privileged role", bootstrapServer(connection, options.admin)) }
+  }, Effect.scoped)
+
   const create = Effect.fn("DatastoreAdmin.create")(function*(): Effect.fn.Return<
     Created,
     ConnectionFailed | AdminStepFailed,
@@ -191,12 +318,15 @@ const make = Effect.fnUntraced(function*(
     const connection = yield* step("connect", connectExclusively)
     const roles = yield* step(
       "roles",
-      Effect.flatMap(wantedRoles(options), (wanted) => createRoles(connection, wanted))
+      Effect.flatMap(
+        wantedContexts(options.contexts),
+        (contexts) => createRoles(connection, "create", [wantedOwner(options), ...contexts])
+      )
     )
-    yield* step("ownership", takeOwnership(connection, options.owner.databaseRole))
+    yield* step("ownership", takeOn(connection, options.owner.databaseRole))
     const database = yield* step("database", createDatabase(connection, options))
     yield* step("grants", grantConnect(connection, options))
-    yield* step("isolation", proveIsolation(connection, options))
+    yield* step("isolation", proveIsolation(connection, "create", options))
     yield* step("opening", openDatabase(connection, options))
     return { database, roles }
   }, Effect.scoped)
@@ -223,15 +353,106 @@ const make = Effect.fnUntraced(function*(
     const connection = yield* step("connect", connectExclusively)
     const existing = yield* step("look up", findDatabase(connection, databaseName))
     yield* refuseForeignDatabase("drop", options, existing)
-    yield* step("roles", refuseForeignRoles(connection, "drop", roleNames))
+    yield* step("look up", refuseForeignRoles(connection, "drop", roles))
     if (existing !== undefined) {
       yield* step("database", dropDatabase(connection, force))
     }
-    const roles: DroppedRoles = yield* step("roles", dropRoles(connection, roleNames))
-    if (existing === undefined && roles.dropped.length === 0 && roles.kept.length === 0 && !ifExists) {
+    const { dropped, kept } = yield* step("roles", dropRoles(connection, "drop", roles))
+    if (existing === undefined && dropped.length === 0 && kept.length === 0 && !ifExists) {
       return yield* new DatabaseNotFound({ databaseName })
     }
-    return { database: existing !== undefined, roles: roles.dropped, rolesKept: roles.kept }
+    return { database: existing !== undefined, roles: dropped, rolesKept: kept }
+  }, Effect.scoped)
+
+  /** Brings the access of these contexts to the library's tables to what the options say, once there are any. */
+  const grantLibrary = Effect.fnUntraced(function*(contexts: AdminOptions["contexts"]) {
+    const client = yield* connectToDatastore
+    const connection = yield* client.reserve
+    const [ledger] = yield* rows<{ readonly there: boolean }>(
+      connection,
+      "SELECT to_regclass('holdfast.migration') IS NOT NULL AS there"
+    )
+    if (ledger?.there === true) {
+      yield* inTransaction(
+        connection,
+        Effect.andThen(
+          run(connection, `SET LOCAL ROLE ${identifier(options.owner.databaseRole)}`),
+          grantAccess(connection, "holdfast", contexts)
+        )
+      )
+    }
+  })
+
+  /** A database that is there, is open and is ours. */
+  const findOwn = Effect.fnUntraced(function*(connection: Connection, operation: Operation) {
+    const existing = yield* findDatabase(connection, databaseName)
+    yield* refuseForeignDatabase(operation, options, existing)
+    if (existing?.open !== true) {
+      return yield* new DatabaseNotFound({ databaseName })
+    }
+  })
+
+  const createContexts = Effect.fn("DatastoreAdmin.createContexts")(function*(
+    names: ReadonlyArray<string>
+  ): Effect.fn.Return<
+    ReadonlyArray<string>,
+    ConnectionFailed | AdminStepFailed | DatabaseNotFound | ContextNotFound,
+    Scope.Scope
+  > {
+    const step = makeSteps("createContexts")
+    const chosen = yield* named(names)
+    const connection = yield* step("connect", connectExclusively)
+    yield* step("look up", findOwn(connection, "createContexts"))
+    const created = yield* step(
+      "roles",
+      Effect.flatMap(wantedContexts(chosen.contexts), (wanted) => createRoles(connection, "createContexts", wanted))
+    )
+    yield* step("grants", grantConnect(connection, chosen))
+    yield* step("isolation", proveIsolation(connection, "createContexts", chosen))
+    yield* step("library access", grantLibrary(chosen.contexts))
+    return created
+  }, Effect.scoped)
+
+  const dropContexts = Effect.fn("DatastoreAdmin.dropContexts")(function*(
+    names: ReadonlyArray<string>
+  ): Effect.fn.Return<
+    DroppedContexts,
+    ConnectionFailed | AdminStepFailed | DatabaseNotFound | ContextNotFound,
+    Scope.Scope
+  > {
+    const step = makeSteps("dropContexts")
+    const chosen = yield* named(names)
+    const connection = yield* step("connect", connectExclusively)
+    yield* step("look up", findOwn(connection, "dropContexts"))
+    const contexts = expectedRoles(chosen).filter((role) => role.kind === "context")
+    const existing = yield* step("look up", refuseForeignRoles(connection, "dropContexts", contexts))
+    const inside = yield* step("connect", Effect.flatMap(connectToDatastore, (client) => client.reserve))
+    for (const name of existing) {
+      yield* step(`grants of role ${name}`, strip(inside, name, options.owner.databaseRole))
+    }
+    const { dropped, kept } = yield* step("roles", dropRoles(connection, "dropContexts", contexts))
+    return { roles: dropped, rolesKept: kept }
+  }, Effect.scoped)
+
+  const rotatePassword = Effect.fn("DatastoreAdmin.rotatePassword")(function*(
+    contextName: string,
+    databasePassword: Redacted.Redacted
+  ): Effect.fn.Return<
+    void,
+    ConnectionFailed | AdminStepFailed | ContextNotFound | RoleNotFound | InvalidOptions,
+    Scope.Scope
+  > {
+    const step = makeSteps("rotatePassword")
+    const databaseRole = (yield* named([contextName])).contexts[contextName]?.databaseRole ?? ""
+    // As if the options had it: with the same words where it will not do.
+    yield* checkAdmin({ ...input, contexts: { [contextName]: { databaseRole, databasePassword } } })
+    const connection = yield* step("connect", connectToMaintenance)
+    const expected = [{ kind: "context", name: databaseRole } as const]
+    const existing = yield* step("look up", refuseForeignRoles(connection, "rotatePassword", expected))
+    if (!existing.has(databaseRole)) {
+      return yield* new RoleNotFound({ contextName, databaseRole })
+    }
+    yield* step("password", setPassword(connection, databaseRole, databasePassword))
   }, Effect.scoped)
 
   const contextStates = Effect.fnUntraced(function*(connection: Connection, databaseFound: boolean) {
@@ -240,7 +461,7 @@ const make = Effect.fnUntraced(function*(
         connection,
         `SELECT rolname::text AS role, rolcanlogin AS login, has_database_privilege(oid, $1, 'CONNECT') AS connects
         FROM pg_roles WHERE rolname = ANY($2::text[])`,
-        [databaseName, roleNames]
+        [databaseName, roles.map((role) => role.name)]
       )
       : []
     const byRole = new Map(found.map((row) => [row.role, row]))
@@ -281,27 +502,62 @@ const make = Effect.fnUntraced(function*(
     return { database: open ? "ready" : "notFound", contexts, migrations }
   }, Effect.scoped)
 
+  const versions = Effect.fn("DatastoreAdmin.versions")(function*(): Effect.fn.Return<
+    ReadonlyArray<Applied>,
+    ConnectionFailed | AdminStepFailed | DatabaseNotFound,
+    Scope.Scope
+  > {
+    const step = makeSteps("versions")
+    return yield* step("ledger", Effect.flatMap(connectToDatastore, newest))
+  }, Effect.scoped)
+
+  const plan = Effect.fn("DatastoreAdmin.plan")(function*(
+    sources: ReadonlyArray<Source>,
+    planOptions?: { readonly bindings?: Bindings | undefined }
+  ): Effect.fn.Return<
+    ReadonlyArray<Planned>,
+    ConnectionFailed | AdminStepFailed | DatabaseNotFound | MigrationError,
+    Scope.Scope
+  > {
+    const step = makeSteps("plan")
+    const client = yield* connectToDatastore
+    return yield* step("ledger", planUpgrade(client, [datastoreSource, ...sources], bindings(planOptions?.bindings)))
+  }, Effect.scoped)
+
   const upgrade = Effect.fn("DatastoreAdmin.upgrade")(function*(
-    sources: ReadonlyArray<Source>
+    sources: ReadonlyArray<Source>,
+    upgradeOptions: UpgradeOptions = {}
   ): Effect.fn.Return<
     ReadonlyArray<Applied>,
     ConnectionFailed | AdminStepFailed | DatabaseNotFound | MigrationError,
     Scope.Scope
   > {
     const step = makeSteps("upgrade")
-    const client = yield* connectTo(databaseName).pipe(
-      Effect.mapError((error) => error.reason === "databaseNotFound" ? new DatabaseNotFound({ databaseName }) : error)
-    )
+    const client = yield* connectToDatastore
     return yield* step(
       "migrations",
       apply(client, [datastoreSource, ...sources], {
         role: options.owner.databaseRole,
-        grantAccess: (connection, schema) => grantAccess(connection, schema, options.contexts)
+        grantAccess: (connection, schema) => grantAccess(connection, schema, options.contexts),
+        bindings: bindings(upgradeOptions.bindings),
+        onProgress: upgradeOptions.onProgress
       })
     )
   }, Effect.scoped)
 
-  return DatastoreAdmin.of({ databaseName, create: Effect.suspend(create), drop, state, upgrade })
+  return DatastoreAdmin.of({
+    databaseName,
+    bootstrap,
+    create: Effect.suspend(create),
+    createContexts,
+    drop,
+    dropContexts,
+    plan,
+    rotatePassword,
+    state,
+    upgrade,
+    versions: Effect.suspend(versions)
+  })
 })
 
 /**
