@@ -275,10 +275,15 @@ export const make = Effect.fnUntraced(function*(options: {
         keepAliveInitialDelay: 30_000
       })
       sockets.add(socket)
+      // Node ends its side by itself when the other one has: who was first is known only before it does.
+      let endedByOther = false
+      socket.prependOnceListener("end", () => {
+        endedByOther = !socket.writableEnded
+      })
       socket.once("close", () => {
         sockets.delete(socket)
-        // A session that the other side ended. One that never was has its own error.
-        if (!socket.writableEnded && socket.bytesRead > 0) {
+        // A session that was lost. One that never was has its own error.
+        if ((endedByOther || !socket.writableEnded) && socket.bytesRead > 0) {
           Queue.offerUnsafe(wake, undefined)
         }
       })
