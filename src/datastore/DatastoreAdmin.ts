@@ -427,11 +427,16 @@ const make = Effect.fnUntraced(function*(
     const contexts = expectedRoles(chosen).filter((role) => role.kind === "context")
     const existing = yield* step("look up", refuseForeignRoles(connection, "dropContexts", contexts))
     const inside = yield* step("connect", Effect.flatMap(connectToDatastore, (client) => client.reserve))
-    for (const name of existing) {
-      yield* step(`grants of role ${name}`, strip(inside, name, options.owner.databaseRole))
+    const rolesKept: Array<DroppedContexts["rolesKept"][number]> = []
+    for (const databaseRole of existing) {
+      const problem = yield* step(`grants of role ${databaseRole}`, strip(inside, databaseRole, options))
+      if (problem !== undefined) {
+        rolesKept.push({ databaseRole, problem })
+      }
     }
-    const { dropped, kept } = yield* step("roles", dropRoles(connection, "dropContexts", contexts))
-    return { roles: dropped, rolesKept: kept }
+    const free = contexts.filter(({ name }) => rolesKept.every((kept) => kept.databaseRole !== name))
+    const { dropped, kept } = yield* step("roles", dropRoles(connection, "dropContexts", free))
+    return { roles: dropped, rolesKept: [...rolesKept, ...kept] }
   }, Effect.scoped)
 
   const rotatePassword = Effect.fn("DatastoreAdmin.rotatePassword")(function*(

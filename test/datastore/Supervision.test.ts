@@ -97,7 +97,7 @@ layer(Layer.merge(Server, silent), { excludeTestServices: true, timeout: 60_000 
           yield* server.stop(mode)
           yield* until(Effect.map(datastore.state, (state) => state === "noneStarted"))
           const [app] = yield* datastore.states
-          assert.strictEqual(app?.cause?.reason, "serverUnreachable")
+          assert.include(["serverUnreachable", "serverNotReady"], app?.cause?.reason)
           yield* Effect.sleep("500 millis")
           const [took] = yield* Effect.timed(Effect.flip(sql`SELECT 1`))
           assert.isBelow(Duration.toMillis(took), 100)

@@ -181,22 +181,60 @@ export const setPassword = (
     (verifier) => run(connection, `ALTER ROLE ${identifier(role)} PASSWORD ${literal(verifier)}`)
   )
 
+/** The other databases in which a role has something, or which it may use. */
+const usedElsewhere = (connection: Connection, role: string): Effect.Effect<ReadonlyArray<string>, SqlError> =>
+  Effect.map(
+    rows<{ readonly name: string }>(
+      connection,
+      `SELECT DISTINCT d.datname::text AS name
+      FROM pg_shdepend s
+      JOIN pg_database d ON d.oid = CASE WHEN s.classid = 'pg_database'::regclass THEN s.objid ELSE s.dbid END
+      WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = $1::text::regrole AND d.datname <> current_database()
+      ORDER BY name`,
+      [identifier(role)]
+    ),
+    (found) => found.map((row) => row.name)
+  )
+
 /**
  * Takes from a role all that it has in the connection's database, and its sessions there: what it owns goes to the owner,
  * what it was granted is gone. The role itself is left, and cannot log in.
+ *
+ * One that another database uses too only loses its right to connect to this one (`DROP OWNED` would take its right to connect
+ * to the other as well), and is returned with what it is kept for.
  */
-export const strip = Effect.fnUntraced(function*(connection: Connection, role: string, owner: string) {
+export const strip = Effect.fnUntraced(function*(
+  connection: Connection,
+  role: string,
+  options: Pick<DatastoreOptions, "databaseName" | "owner">
+): Effect.fn.Return<string | undefined, SqlError> {
   const name = identifier(role)
-  yield* run(connection, `ALTER ROLE ${name} NOLOGIN`)
+  const owner = identifier(options.owner.databaseRole)
+  yield* takeOn(connection, options.owner.databaseRole)
   yield* takeOn(connection, role)
-  yield* takeOn(connection, owner)
+  const elsewhere = yield* usedElsewhere(connection, role)
+  if (elsewhere.length === 0) {
+    yield* run(connection, `ALTER ROLE ${name} NOLOGIN`)
+  } else {
+    yield* inTransaction(
+      connection,
+      Effect.andThen(
+        run(connection, `SET LOCAL ROLE ${owner}`),
+        run(connection, `REVOKE ALL ON DATABASE ${identifier(options.databaseName)} FROM ${name}`)
+      )
+    )
+  }
   yield* run(
     connection,
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1::name AND datname = current_database()",
     [role]
   )
-  yield* run(connection, `REASSIGN OWNED BY ${name} TO ${identifier(owner)}`)
+  if (elsewhere.length > 0) {
+    return `it is used in ${elsewhere.map((database) => `database ${JSON.stringify(database)}`).join(", ")}`
+  }
+  yield* run(connection, `REASSIGN OWNED BY ${name} TO ${owner}`)
   yield* run(connection, `DROP OWNED BY ${name}`)
+  return undefined
 })
 
 /** What became of the roles of a datastore that was dropped. */
