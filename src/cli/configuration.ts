@@ -102,24 +102,35 @@ const fromUrl = Effect.fnUntraced(function*(invalid: (problem: string) => Config
   if (Option.isNone(given) || Redacted.value(given.value) === "") {
     return undefined
   }
-  const url = URL.parse(Redacted.value(given.value))
-  if (
-    url === null || !["postgres:", "postgresql:"].includes(url.protocol) || url.hostname === "" || url.username === ""
-  ) {
-    return yield* invalid("HOLDFAST_DATABASE_URL must be a URL such as postgresql://user:password@host:5432/postgres")
+  const wrong = () =>
+    invalid("HOLDFAST_DATABASE_URL must be a URL such as postgresql://user:password@host:5432/postgres")
+  const url = yield* Effect.try({ try: () => partsOf(new URL(Redacted.value(given.value))), catch: wrong })
+  if (!["postgres:", "postgresql:"].includes(url.protocol) || url.host === "" || url.databaseRole === "") {
+    return yield* wrong()
   }
   return {
     dbServer: {
-      host: url.hostname.replace(/^\[(.*)\]$/, "$1"),
+      host: url.host,
       ...(url.port === "" ? {} : { port: Number(url.port) }),
-      ...(url.searchParams.get("sslmode") === "require" ? { ssl: true } : {})
+      ...(url.requiresTls ? { ssl: true } : {})
     },
     admin: {
-      databaseRole: decodeURIComponent(url.username),
-      ...(url.password === "" ? {} : { databasePassword: Redacted.make(decodeURIComponent(url.password)) }),
-      ...(url.pathname.length > 1 ? { maintenanceDatabase: decodeURIComponent(url.pathname.slice(1)) } : {})
+      databaseRole: url.databaseRole,
+      ...(url.password === "" ? {} : { databasePassword: Redacted.make(url.password) }),
+      ...(url.database === "" ? {} : { maintenanceDatabase: url.database })
     }
   }
+})
+
+/** Throws where an escape in the URL is none. */
+const partsOf = (url: URL) => ({
+  protocol: url.protocol,
+  host: url.hostname.replace(/^\[(.*)\]$/, "$1"),
+  port: url.port,
+  requiresTls: url.searchParams.get("sslmode") === "require",
+  databaseRole: decodeURIComponent(url.username),
+  password: decodeURIComponent(url.password),
+  database: decodeURIComponent(url.pathname.slice(1))
 })
 
 const optionsOf = Effect.fnUntraced(function*(

@@ -216,7 +216,8 @@ const make = Effect.fnUntraced(function*<E>(
       found.wanted = true
       return found.pool.start
     }).pipe(
-      Effect.tapError(() => found.pool.recover),
+      // Also when it is interrupted: it is to be started still.
+      Effect.onError(() => found.pool.recover),
       Effect.mapError((cause) => notStarted(name, cause))
     )
 

@@ -219,6 +219,7 @@ layer(NodeServices.layer, { excludeTestServices: true, timeout: 60_000 })("holdf
       const url = yield* run(["db", "state"], { HOLDFAST_DATABASE_URL: "mysql://root:url-secret-7@h/x" })
       assert.strictEqual(url.code, 2)
       assert.notInclude(url.err, "url-secret-7")
+      assert.strictEqual((yield* run(["db", "state"], { HOLDFAST_DATABASE_URL: "postgres://u:%zz@h/x" })).code, 2)
       assert.include((yield* run(["db", "state"], { HOLDFAST_DATABASE_URL: "" })).err, "dbServer: is missing")
     }))
 })

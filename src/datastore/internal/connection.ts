@@ -57,7 +57,8 @@ export const connect = (
 
 /** Where a client that somebody else configured connects to, as far as its settings say. Never the password. */
 export const targetOf = (config: PgClient.PgClientConfig) => {
-  const url = config.url === undefined ? undefined : URL.parse(Redacted.value(config.url))
+  const text = config.url === undefined ? "" : Redacted.value(config.url)
+  const url = URL.canParse(text) ? new URL(text) : undefined
   return {
     host: config.host ?? config.path ?? (url?.hostname || "localhost"),
     port: config.port ?? (Number(url?.port) || 5432),

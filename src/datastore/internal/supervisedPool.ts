@@ -147,6 +147,7 @@ export const make = Effect.fnUntraced(function*(options: {
   const reactivity = yield* Reactivity.Reactivity
   const outer = yield* Effect.scope
   const wake = yield* Queue.sliding<void>(1)
+  const lookAgain = Effect.asVoid(Queue.offer(wake, undefined))
   const oneAtATime = Semaphore.withPermit(Semaphore.makeUnsafe(1))
   // A login context has one; a server that trusts its clients asks for none.
   let password = login.databasePassword ?? Redacted.make("")
@@ -216,9 +217,11 @@ export const make = Effect.fnUntraced(function*(options: {
         Effect.asVoid
       )
 
-  /** Tries a connection of the pool, which then keeps it. */
-  const attempt = (pool: PgClient.PgClient): Effect.Effect<void, ConnectionFailed> =>
-    probe(pool.reserve).pipe(
+  /** Tries a connection, and says in `state` what came of it. */
+  const attempt = (
+    connection: Effect.Effect<Connection, SqlError, Scope.Scope>
+  ): Effect.Effect<void, ConnectionFailed> =>
+    probe(connection).pipe(
       Effect.tap(() =>
         Effect.sync(() => {
           generation++
@@ -232,11 +235,9 @@ export const make = Effect.fnUntraced(function*(options: {
       )
     )
 
-  /** Tries a connection beside the pool, whose line may be long though all is well. */
-  const attemptBeside = probe(
-    Effect.flatMap(PgClient.makeClient(config), (client) => client.reserve).pipe(
-      Effect.provideService(Reactivity.Reactivity, reactivity)
-    )
+  /** A connection beside the pool, all of whose connections may be waiting for a server that is not there any more. */
+  const beside = Effect.flatMap(PgClient.makeClient(config), (client) => client.reserve).pipe(
+    Effect.provideService(Reactivity.Reactivity, reactivity)
   )
 
   const supervise = Effect.fnUntraced(function*(pool: PgClient.PgClient) {
@@ -244,7 +245,7 @@ export const make = Effect.fnUntraced(function*(options: {
       yield* Queue.take(wake)
       if (state._tag === "Started") {
         const since = generation
-        const cause = yield* Effect.match(attemptBeside, { onFailure: (cause) => cause, onSuccess: () => undefined })
+        const cause = yield* Effect.match(probe(beside), { onFailure: (cause) => cause, onSuccess: () => undefined })
         if (cause === undefined || !isDown(cause)) {
           yield* Effect.sleep(betweenChecks)
           continue
@@ -255,11 +256,12 @@ export const make = Effect.fnUntraced(function*(options: {
       }
       const why = state._tag === "NotStarted" && state.cause !== undefined ? `: ${state.cause.message}` : ""
       yield* Effect.logWarning(`context not started${why}`)
-      yield* attempt(pool).pipe(
+      yield* attempt(beside).pipe(
         Effect.retry({ schedule: soon, while: isPassing }),
         Effect.retry(later)
       )
       yield* Effect.logInfo("context started again")
+      yield* Effect.catch(probe(pool.reserve), () => lookAgain)
     }
   }, Effect.annotateLogs({ databaseName: login.databaseName, contextName }))
 
@@ -289,7 +291,8 @@ export const make = Effect.fnUntraced(function*(options: {
       })
       return socket
     }
-    const pool = yield* PgClient.make({ ...config, maxConnections: options.size, stream }).pipe(
+    // One is kept open though nobody needs it: when it is lost, the server is known to be away.
+    const pool = yield* PgClient.make({ ...config, minConnections: 1, maxConnections: options.size, stream }).pipe(
       Scope.provide(scope),
       Effect.provideService(Reactivity.Reactivity, reactivity),
       // Opens nothing yet, and so cannot fail.
@@ -302,7 +305,8 @@ export const make = Effect.fnUntraced(function*(options: {
   const start = oneAtATime(Effect.uninterruptibleMask((restore) =>
     Effect.gen(function*() {
       open ??= yield* openPool
-      yield* restore(attempt(open.pool))
+      // Of the pool, which keeps it: the first statement finds it open.
+      yield* restore(attempt(open.pool.reserve))
     })
   ))
 
@@ -337,9 +341,7 @@ export const make = Effect.fnUntraced(function*(options: {
     client,
     state: () => state,
     start,
-    recover: Effect.sync(() => {
-      Queue.offerUnsafe(wake, undefined)
-    }),
+    recover: lookAgain,
     stop,
     setPassword: (next) => {
       password = next
