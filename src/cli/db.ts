@@ -14,7 +14,7 @@ import * as Migrations from "../datastore/Migrations.ts"
 import { migrations as durable } from "../durable/PostgresStorage.ts"
 import { migrations as member } from "../member/Member.ts"
 import { type Configuration, ConfigurationInvalid, read } from "./configuration.ts"
-import { Ended, exitCodes, progress, reportFailures, result } from "./output.ts"
+import { Ended, exitCodes, NotConfirmed, progress, reportFailures, result } from "./output.ts"
 
 const shared = {
   config: Flag.String("config").pipe(
@@ -323,8 +323,9 @@ const confirm = Effect.fnUntraced(function*(confirmed: boolean, message: string)
     ? yield* Prompt.run(Prompt.Confirm({ message })).pipe(Effect.orElseSucceed(() => false))
     : false
   if (!answer) {
-    yield* progress(stdinIsTerminal ? "holdfast: nothing was done" : "holdfast: nothing was done: say --yes to confirm")
-    return yield* new Ended({ exitCode: exitCodes.notConfirmed })
+    return yield* new NotConfirmed({
+      message: stdinIsTerminal ? "nothing was done" : "nothing was done: say --yes to confirm"
+    })
   }
 })
 

@@ -7,6 +7,8 @@ import * as Cause from "effect/Cause"
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Runtime from "effect/Runtime"
 import { command as db } from "./db.ts"
 import { exitCodes } from "./output.ts"
@@ -33,6 +35,12 @@ const teardown: Runtime.Teardown = (exit, onExit) => {
   Runtime.defaultTeardown(exit, (code) => onExit(wrongUsage && code !== 0 ? exitCodes.usage : code))
 }
 
+/** Standard output is for results. */
+const logsToStandardError = Logger.layer([Logger.withConsoleError(Logger.formatLogFmt)])
+
 /** Runs the command with the arguments of this process. */
 export const run = (version: string): void =>
-  NodeRuntime.runMain(Effect.provide(Command.run(holdfast, { version }), NodeServices.layer), { teardown })
+  NodeRuntime.runMain(
+    Effect.provide(Command.run(holdfast, { version }), Layer.merge(NodeServices.layer, logsToStandardError)),
+    { teardown }
+  )

@@ -28,6 +28,9 @@ export class Ended extends Data.TaggedError("Ended")<{ readonly exitCode: number
   override readonly [Runtime.errorReported] = false
 }
 
+/** Something would have been destroyed, and nobody said that it should be. */
+export class NotConfirmed extends Data.TaggedError("NotConfirmed")<{ readonly message: string }> {}
+
 /** Says something about what is going on. */
 export const progress = (line: string): Effect.Effect<void> => Console.error(line)
 
@@ -38,7 +41,11 @@ export const result = (json: boolean, value: object, text: string): Effect.Effec
 const isTagged = (error: unknown): error is { readonly _tag: string; readonly message: string } =>
   Predicate.hasProperty(error, "_tag") && Predicate.hasProperty(error, "message") && typeof error.message === "string"
 
-const usageTags: ReadonlySet<string> = new Set(["ConfigurationInvalid", "InvalidOptions"])
+const codes: ReadonlyMap<string, number> = new Map([
+  ["ConfigurationInvalid", exitCodes.usage],
+  ["InvalidOptions", exitCodes.usage],
+  ["NotConfirmed", exitCodes.notConfirmed]
+])
 
 /** Says what went wrong, and ends the command with the code for it. */
 export const reportFailures = (json: boolean) => <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, Ended, R> =>
@@ -51,5 +58,5 @@ export const reportFailures = (json: boolean) => <A, E, R>(self: Effect.Effect<A
     const line = json
       ? Console.log(JSON.stringify({ ok: false, error: { ...Object.fromEntries(fields), _tag, message } }))
       : Console.error(`holdfast: ${message}`)
-    return Effect.andThen(line, new Ended({ exitCode: usageTags.has(_tag) ? exitCodes.usage : exitCodes.failed }))
+    return Effect.andThen(line, new Ended({ exitCode: codes.get(_tag) ?? exitCodes.failed }))
   })

@@ -124,15 +124,19 @@ layer(NodeServices.layer, { excludeTestServices: true, timeout: 60_000 })("holdf
         sqlState: "22012"
       })
       yield* write("migrations/2.sql", "SELECT 1")
-      const upgrade = yield* run(["db", "upgrade", "--json"])
+      const upgrade = yield* run(["db", "upgrade", "--json", "--log-level", "debug"])
+      assert.include(upgrade.err, "upgrade: migrations")
       assert.deepStrictEqual(JSON.parse(upgrade.out), { ok: true, applied: [{ source: "app", file: "2.sql" }] })
       const state = yield* run(["db", "state"])
       assert.include(state.out, "migrations: ready")
       assert.include(state.out, "newest of app: 2.sql")
 
-      const refused = yield* run(["db", "drop"])
+      const refused = yield* run(["db", "drop", "--json", "--log-level", "debug"])
       assert.strictEqual(refused.code, 3)
-      assert.include(refused.err, "say --yes")
+      assert.deepInclude(JSON.parse(refused.out).error, {
+        _tag: "NotConfirmed",
+        message: "nothing was done: say --yes to confirm"
+      })
       assert.include((yield* run(["db", "state"])).out, `database ${name}: ready`)
       const dropped = yield* run(["db", "drop", "--yes", "--force", "--json"])
       assert.deepInclude(JSON.parse(dropped.out), { ok: true, database: true })
