@@ -11,8 +11,9 @@ import type { SqlError } from "effect/sql/SqlError"
 import { type ConnectionFailed, fromSqlError } from "../ConnectionFailed.ts"
 import { make as makeSource, type Source } from "../Migrations.ts"
 import { targetOf } from "./connection.ts"
-import { apply, type Installed, installed, libraryPrefix } from "./ledger.ts"
+import { apply, installed } from "./ledger.ts"
 import { SchemaNotInstalled } from "./migrationError.ts"
+import { type Installed, libraryPrefix } from "./migrationPlan.ts"
 import { errorText, sqlState } from "./sqlState.ts"
 
 export { installed }
