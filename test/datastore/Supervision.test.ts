@@ -4,11 +4,12 @@
  */
 import { PgClient } from "@effect/sql-pg"
 import { assert, layer } from "@effect/vitest"
-import { Cause, Clock, Context, Deferred, Duration, Effect, Exit, Fiber, Layer, Logger, Option, Queue, Redacted, Ref, Stream } from "effect"
+import { Cause, Clock, Context, Deferred, Duration, Effect, Exit, Fiber, Layer, Logger, Metric, Option, Queue, Redacted, Ref, Stream } from "effect"
 import { SqlClient, SqlError } from "effect/sql"
 import { ContextRegistry, Datastore, DatastoreAdmin, DatastoreContext, DatastoreQuery } from "holdfast/datastore"
 import * as EmbeddedPostgres from "holdfast/testing/EmbeddedPostgres"
 import { isConnectionLost } from "../../src/datastore/internal/lostConnection.ts"
+import { contextsLost, outageMillis } from "../../src/datastore/internal/metrics.ts"
 import { secret, unique } from "./support.ts"
 
 const Server = EmbeddedPostgres.layer({ settings: { fsync: "off", max_connections: "200" } })
@@ -152,6 +153,10 @@ layer(Layer.merge(Server, silent), { excludeTestServices: true, timeout: 60_000 
       yield* server.start
       yield* until(Effect.map(datastore.state, (state) => state === "allStarted"))
       assert.strictEqual((yield* datastore.context("app")).sql, sql)
+      const of = { databaseName: input.databaseName, contextName: "app" }
+      assert.strictEqual((yield* Metric.value(Metric.withAttributes(contextsLost, of))).count, 1)
+      const counted = Effect.map(Metric.value(Metric.withAttributes(outageMillis, of)), ({ count }) => count === 1)
+      yield* until(counted)
     }).pipe(Effect.scoped))
 
   it.effect("loses one session and stays started", () =>

@@ -8,11 +8,13 @@
 import type * as PgClient from "@effect/sql-pg/PgClient"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
 import type { Connection } from "effect/sql/SqlConnection"
 import type { SqlError } from "effect/sql/SqlError"
 import { make as makeSource, type Planned, type Progress, type Source } from "../Migrations.ts"
 import { type Bindings, checkBindings } from "./bindings.ts"
 import { identifier } from "./identifier.ts"
+import { migrationMillis } from "./metrics.ts"
 import { type Applied, type MigrationError, MigrationFailed } from "./migrationError.ts"
 import {
   checkSources,
@@ -180,6 +182,7 @@ export const apply = Effect.fnUntraced(
           asRole(applyFile(connection, step, options)).pipe(Effect.mapError(failed(step, applied)))
         )
         applied.push(progress.file)
+        yield* Metric.update(migrationMillis, Duration.toMillis(took))
         yield* onProgress({ _tag: "Applied", ...progress, millis: Duration.toMillis(took) })
       }
       const { grantAccess } = options

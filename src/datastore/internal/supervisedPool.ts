@@ -11,10 +11,11 @@
  */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import * as Cause from "effect/Cause"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Queue from "effect/Queue"
@@ -33,6 +34,7 @@ import type { DatastoreOptions } from "../DatastoreOptions.ts"
 import { config as configOf, type Login, prepared, target as targetOf } from "./connection.ts"
 import { ContextNotStarted } from "./contextService.ts"
 import { withTransaction } from "./lostConnection.ts"
+import { contextsLost, outageMillis } from "./metrics.ts"
 
 /** Whether the pool serves; else why not, unless nobody has started it. */
 export type PoolState =
@@ -144,6 +146,7 @@ export const make = Effect.fnUntraced(function*(options: {
   readonly closeWithin: Duration.Input
 }): Effect.fn.Return<SupervisedPool, never, Scope.Scope | Reactivity.Reactivity> {
   const { contextName, login, server } = options
+  const of = { databaseName: login.databaseName, contextName }
   const reactivity = yield* Reactivity.Reactivity
   const outer = yield* Effect.scope
   const wake = yield* Queue.sliding<void>(1)
@@ -256,14 +259,17 @@ export const make = Effect.fnUntraced(function*(options: {
       }
       const why = state._tag === "NotStarted" && state.cause !== undefined ? `: ${state.cause.message}` : ""
       yield* Effect.logWarning(`context not started${why}`)
-      yield* attempt(beside).pipe(
+      yield* Metric.update(Metric.withAttributes(contextsLost, of), 1)
+      const [outage] = yield* attempt(beside).pipe(
         Effect.retry({ schedule: soon, while: isPassing }),
-        Effect.retry(later)
+        Effect.retry(later),
+        Effect.timed
       )
+      yield* Metric.update(Metric.withAttributes(outageMillis, of), Duration.toMillis(outage))
       yield* Effect.logInfo("context started again")
       yield* Effect.catch(probe(pool.reserve), () => lookAgain)
     }
-  }, Effect.annotateLogs({ databaseName: login.databaseName, contextName }))
+  }, Effect.annotateLogs(of))
 
   const openPool = Effect.gen(function*() {
     const scope = yield* Scope.make()
@@ -331,7 +337,7 @@ export const make = Effect.fnUntraced(function*(options: {
       yield* Effect.logWarning(
         `${connectionsCut} connections were cut off: they were in use when the context was stopped`
       )
-        .pipe(Effect.annotateLogs({ databaseName: login.databaseName, contextName }))
+        .pipe(Effect.annotateLogs(of))
       return { connectionsCut }
     })))
 
