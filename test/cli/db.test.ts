@@ -2,9 +2,12 @@
  * The `holdfast` command, as a process: what it does, says, and ends with.
  */
 import { NodeServices } from "@effect/platform-node"
-import { assert, layer } from "@effect/vitest"
+import { afterAll, assert, layer } from "@effect/vitest"
 import { Effect, FileSystem, Path } from "effect"
 import { execFile } from "node:child_process"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { inject } from "vitest"
 import { connectAsSuperuser, unique } from "../datastore/support.ts"
@@ -18,6 +21,10 @@ interface Ran {
 }
 
 const password = "the-app-secret-4711"
+
+/** The command is started many times here: what was compiled once is kept for the others. */
+const compileCache = mkdtempSync(join(tmpdir(), "holdfast-cli-"))
+afterAll(() => rmSync(compileCache, { recursive: true, force: true }))
 
 /** A folder with a configuration file of its own, in which the command is run. */
 const workspace = Effect.fnUntraced(function*(options: { readonly built?: boolean } = {}) {
@@ -67,7 +74,7 @@ const workspace = Effect.fnUntraced(function*(options: { readonly built?: boolea
 const entry = (update: number) =>
   `[[build_plan]]\nrelease = 1\nversion = 1\nupdate = ${update}\nsponsor = 820\nsponsor_modification = 0\nload_files = ["${update}.sql"]\n`
 
-layer(NodeServices.layer, { excludeTestServices: true, timeout: 60_000 })("holdfast", (it) => {
+layer(NodeServices.layer, { excludeTestServices: true })("holdfast", (it) => {
   it.effect("--help, --version, completions and a wrong command line", () =>
     Effect.gen(function*() {
       const { run } = yield* workspace()
@@ -84,7 +91,7 @@ layer(NodeServices.layer, { excludeTestServices: true, timeout: 60_000 })("holdf
       assert.strictEqual(wrong.code, 2)
       assert.include(wrong.err, "nonsense")
       assert.strictEqual((yield* run(["db", "state", "--nonsense"])).code, 2)
-    }))
+    }), 120_000)
 
   it.effect("a folder of SQL files, from load to drop", () =>
     Effect.gen(function*() {
@@ -144,7 +151,7 @@ layer(NodeServices.layer, { excludeTestServices: true, timeout: 60_000 })("holdf
       assert.strictEqual(again.code, 1)
       assert.strictEqual(JSON.parse(again.out).error._tag, "DatabaseNotFound")
       assert.strictEqual((yield* run(["db", "drop", "--yes", "--if-exists"])).code, 0)
-    }))
+    }), 120_000)
 
   it.effect("build plans, and a privileged role that is no superuser", () =>
     Effect.gen(function*() {
@@ -185,7 +192,7 @@ layer(NodeServices.layer, { excludeTestServices: true, timeout: 60_000 })("holdf
       assert.notInclude(load.out + load.err + bootstrap.out + bootstrap.err, "admin-secret-0815")
       assert.strictEqual((yield* run(["db", "drop", "--yes", "--force"], env)).code, 0)
       assert.include((yield* run(["db", "state"], env)).out, `database ${name}: notFound`)
-    }))
+    }), 120_000)
 
   it.effect("a configuration that is wrong is said by field, and nothing is done", () =>
     Effect.gen(function*() {
@@ -225,5 +232,5 @@ layer(NodeServices.layer, { excludeTestServices: true, timeout: 60_000 })("holdf
       assert.notInclude(url.err, "url-secret-7")
       assert.strictEqual((yield* run(["db", "state"], { HOLDFAST_DATABASE_URL: "postgres://u:%zz@h/x" })).code, 2)
       assert.include((yield* run(["db", "state"], { HOLDFAST_DATABASE_URL: "" })).err, "dbServer: is missing")
-    }))
+    }), 120_000)
 })

@@ -29,7 +29,7 @@ const section = (name: string) => {
   }
 }
 
-layer(NodeServices.layer, { excludeTestServices: true, timeout: 60_000 })("the README", (it) => {
+layer(NodeServices.layer, { excludeTestServices: true })("the README", (it) => {
   it.effect("makes a datastore and a program that uses it", () =>
     Effect.gen(function*() {
       const fs = yield* FileSystem.FileSystem
@@ -78,5 +78,5 @@ layer(NodeServices.layer, { excludeTestServices: true, timeout: 60_000 })("the R
       const program = yield* run([path.join(folder, "airports.ts")])
       assert.include(program, "Seattle–Tacoma")
       assert.include(yield* run([path.join(folder, "airports.ts")]), "SEA")
-    }))
+    }), 120_000)
 })
