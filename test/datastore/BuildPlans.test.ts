@@ -19,7 +19,9 @@ interface Numbers {
 const entry = (numbers: Numbers, files: ReadonlyArray<string | { readonly type: string; readonly file: string }>) => {
   const all = { release: 1, version: 1, update: 0, sponsor: 820, sponsor_modification: 0, ...numbers }
   const lines = Object.entries(all).map(([name, value]) => `${name} = ${value}`)
-  const list = files.map((file) => typeof file === "string" ? JSON.stringify(file) : `{ type = "${file.type}", file = "${file.file}" }`)
+  const list = files.map((file) =>
+    typeof file === "string" ? JSON.stringify(file) : `{ type = "${file.type}", file = "${file.file}" }`
+  )
   return `[[build_plan]]\n${lines.join("\n")}\nload_files = [${list.join(", ")}]\n`
 }
 
@@ -38,7 +40,14 @@ const workspace = Effect.fnUntraced(function*(files: Readonly<Record<string, str
   const build = (options?: { readonly replace?: boolean; readonly type?: string }) =>
     Migrations.build({ source, type: "app", output, ...options })
   const read = (file: string) => fs.readFileString(path.join(output, file))
-  return { source, output, write, build, read, list: fs.readDirectory(output).pipe(Effect.map((names) => names.sort())) }
+  return {
+    source,
+    output,
+    write,
+    build,
+    read,
+    list: fs.readDirectory(output).pipe(Effect.map((names) => names.sort()))
+  }
 })
 
 const sql = (update: number) =>
@@ -100,7 +109,9 @@ layer(NodeServices.layer, { excludeTestServices: true })("build plans", (it) => 
       const { build } = yield* workspace({
         "a.sql": "SELECT 1",
         "buildplans.app.toml": [
-          entry({ release: 1295, version: 1295, update: 46655, sponsor: 2176782335, sponsor_modification: 46655 }, ["a.sql"]),
+          entry({ release: 1295, version: 1295, update: 46655, sponsor: 2176782335, sponsor_modification: 46655 }, [
+            "a.sql"
+          ]),
           entry({ release: 2 }, ["a.sql"]),
           entry({ update: 5350 }, ["a.sql"]),
           entry({ release: 1, version: 36 }, ["a.sql"])
@@ -115,7 +126,13 @@ layer(NodeServices.layer, { excludeTestServices: true })("build plans", (it) => 
       // Over numbers of all sizes: written and read back, and compared as texts as they are as numbers.
       const sizes = [0, 1, 9, 10, 35, 36, 1295, 46655]
       const versions = sizes.flatMap((update) =>
-        sizes.slice(0, -1).map((n) => ({ release: n || 1, version: 1, update, sponsor: n, sponsor_modification: update }))
+        sizes.slice(0, -1).map((n) => ({
+          release: n || 1,
+          version: 1,
+          update,
+          sponsor: n,
+          sponsor_modification: update
+        }))
       )
       for (const a of versions) {
         assert.deepStrictEqual(parseBuiltName(`x-y_1.${versionText(a)}.sql`), {
@@ -124,12 +141,20 @@ layer(NodeServices.layer, { excludeTestServices: true })("build plans", (it) => 
           version: a
         })
         for (const b of versions) {
-          const numbers = Object.values(a).map((value, i) => value - (Object.values(b)[i] ?? 0)).find((_) => _ !== 0) ?? 0
+          const numbers = Object.values(a).map((value, i) => value - (Object.values(b)[i] ?? 0)).find((_) => _ !== 0) ??
+            0
           const texts = versionText(a) < versionText(b) ? -1 : versionText(a) === versionText(b) ? 0 : 1
           assert.strictEqual(texts, Math.sign(numbers))
         }
       }
-      for (const name of ["app.00.01.000.000000.000.sql", "app.1.01.000.000000.000.sql", "app.01.01.00a.000000.000.sql", "a.b"]) {
+      for (
+        const name of [
+          "app.00.01.000.000000.000.sql",
+          "app.1.01.000.000000.000.sql",
+          "app.01.01.00a.000000.000.sql",
+          "a.b"
+        ]
+      ) {
         assert.isUndefined(parseBuiltName(name))
       }
     }))
@@ -138,7 +163,10 @@ layer(NodeServices.layer, { excludeTestServices: true })("build plans", (it) => 
     Effect.gen(function*() {
       const { build, read } = yield* workspace({
         "buildplans.app.toml": [
-          entry({ update: 1 }, ["one.sql", { type: "plan", file: "audit/buildplans.audit.toml" }, { type: "sql", file: "two.sql" }]),
+          entry({ update: 1 }, ["one.sql", { type: "plan", file: "audit/buildplans.audit.toml" }, {
+            type: "sql",
+            file: "two.sql"
+          }]),
           entry({ update: 2 }, [{ type: "plan", file: "./audit/../audit/buildplans.audit.toml" }])
         ].join("\n"),
         "audit/buildplans.audit.toml": [
@@ -164,7 +192,14 @@ layer(NodeServices.layer, { excludeTestServices: true })("build plans", (it) => 
     Effect.gen(function*() {
       const one = entry({ update: 1 }, ["a.sql"])
       const sub = { type: "plan", file: "sub.toml" }
-      const wrong: ReadonlyArray<readonly [plan: string, more: Record<string, string>, reason: Migrations.BuildPlanReason, says: ReadonlyArray<string>]> = [
+      const wrong: ReadonlyArray<
+        readonly [
+          plan: string,
+          more: Record<string, string>,
+          reason: Migrations.BuildPlanReason,
+          says: ReadonlyArray<string>
+        ]
+      > = [
         ["[[build_plan", {}, "syntax", ["buildplans.app.toml", "line 1"]],
         ["build_plan = 1", {}, "invalidField", ["buildplans.app.toml", "build_plan"]],
         [one + entry({ update: 46656 }, ["a.sql"]), {}, "invalidField", ["entry 2", "update", "from 0 to 46655"]],
@@ -180,10 +215,17 @@ layer(NodeServices.layer, { excludeTestServices: true })("build plans", (it) => 
         [entry({}, ["/etc/passwd"]), {}, "pathOutsideRoot", ["/etc/passwd"]],
         [entry({}, ["x/../../a.sql"]), {}, "pathOutsideRoot", ["x/../../a.sql"]],
         [entry({}, [sub]), {}, "missingFile", ["sub.toml"]],
-        [entry({ update: 1 }, [sub]), { "sub.toml": entry({ update: 2 }, ["a.sql"]) }, "noMatchingEntry", ["entry 1 (1.1.1.820.0)", "sub.toml"]],
+        [entry({ update: 1 }, [sub]), { "sub.toml": entry({ update: 2 }, ["a.sql"]) }, "noMatchingEntry", [
+          "entry 1 (1.1.1.820.0)",
+          "sub.toml"
+        ]],
         [entry({}, [sub]), { "sub.toml": entry({}, ["gone.sql"]) }, "missingFile", ["sub.toml, entry 1"]],
-        [entry({}, [sub]), { "sub.toml": entry({}, [{ type: "plan", file: "buildplans.app.toml" }]) }, "cycle", ["buildplans.app.toml → sub.toml → buildplans.app.toml"]],
-        [entry({}, [{ type: "plan", file: "buildplans.app.toml" }]), {}, "cycle", ["buildplans.app.toml → buildplans.app.toml"]]
+        [entry({}, [sub]), { "sub.toml": entry({}, [{ type: "plan", file: "buildplans.app.toml" }]) }, "cycle", [
+          "buildplans.app.toml → sub.toml → buildplans.app.toml"
+        ]],
+        [entry({}, [{ type: "plan", file: "buildplans.app.toml" }]), {}, "cycle", [
+          "buildplans.app.toml → buildplans.app.toml"
+        ]]
       ]
       for (const [plan, more, reason, says] of wrong) {
         const { build, output } = yield* workspace({ "buildplans.app.toml": plan, "a.sql": "SELECT 1", ...more })
@@ -291,7 +333,12 @@ layer(NodeServices.layer, { excludeTestServices: true })("build plans", (it) => 
     return withDatastore(input, (admin) =>
       Effect.gen(function*() {
         const source = Migrations.make("app", files)
-        for (const run of [admin.plan([source], { bindings: { schema: "s" } }), admin.upgrade([source], { bindings: { schema: "s" } })]) {
+        for (
+          const run of [
+            admin.plan([source], { bindings: { schema: "s" } }),
+            admin.upgrade([source], { bindings: { schema: "s" } })
+          ]
+        ) {
           const error = yield* Effect.flip(Effect.asVoid(run))
           assert.deepInclude(error, { _tag: "BindingMissing", file: "1.sql", missing: ["table"] })
           assert.include(error.message, "${table}")
@@ -305,7 +352,9 @@ layer(NodeServices.layer, { excludeTestServices: true })("build plans", (it) => 
         const { app, audit } = input.contexts
         const as = yield* connectAs(input.databaseName, app.databaseRole, app.databasePassword)
         assert.lengthOf(yield* as`SELECT * FROM ${as(bindings.schema)}.${as(bindings.table)}`, 0)
-        assert.deepStrictEqual(yield* as`SELECT ${as(bindings.schema)}.kept() AS text`, [{ text: `\${owner} $${input.databaseName}` }])
+        assert.deepStrictEqual(yield* as`SELECT ${as(bindings.schema)}.kept() AS text`, [{
+          text: `\${owner} $${input.databaseName}`
+        }])
         // A role reads only what migrations granted to it.
         assert.strictEqual(
           (yield* Effect.flip(as`INSERT INTO ${as(bindings.schema)}.${as(bindings.table)} VALUES (1)`)).reason._tag,
@@ -329,7 +378,11 @@ layer(NodeServices.layer, { excludeTestServices: true })("build plans", (it) => 
         const told: Array<string> = []
         const tell = (who: string) => (progress: Migrations.Progress) =>
           Effect.sync(() => {
-            told.push(`${who} ${progress._tag}${progress._tag === "Waiting" ? "" : ` ${progress.file.file} ${progress.index + 1}/${progress.total}`}`)
+            told.push(
+              `${who} ${progress._tag}${
+                progress._tag === "Waiting" ? "" : ` ${progress.file.file} ${progress.index + 1}/${progress.total}`
+              }`
+            )
             if (progress._tag === "Applied") assert.isAtLeast(progress.millis, 0)
           })
         const first = yield* Effect.forkChild(admin.upgrade([source], { onProgress: tell("a") }))

@@ -6,7 +6,16 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Redacted } from "effect"
 import { Datastore, DatastoreAdmin, type DatastoreOptions, Migrations } from "holdfast/datastore"
 import { ensureInstalled, librarySource } from "../../src/datastore/internal/schemaInstall.ts"
-import { connectAs, connectAsSuperuser, makeInput, runtime, secret, unique, withAdmin, withDatastore } from "./support.ts"
+import {
+  connectAs,
+  connectAsSuperuser,
+  makeInput,
+  runtime,
+  secret,
+  unique,
+  withAdmin,
+  withDatastore
+} from "./support.ts"
 
 const ready = (state: DatastoreAdmin.State) =>
   Object.entries(state.contexts).flatMap(([name, context]) => context === "ready" ? [name] : [])
@@ -127,7 +136,11 @@ describe("contexts", () => {
           yield* Effect.flip(admin.rotatePassword("toString", secret()))
         ]
         for (const error of unknown) {
-          assert.deepInclude(error, { _tag: "ContextNotFound", contextName: "toString", contextNames: ["app", "audit"] })
+          assert.deepInclude(error, {
+            _tag: "ContextNotFound",
+            contextName: "toString",
+            contextNames: ["app", "audit"]
+          })
         }
         const invalid = yield* Effect.flip(admin.rotatePassword("app", Redacted.make("")))
         assert.strictEqual(invalid._tag, "InvalidOptions")
@@ -145,7 +158,10 @@ describe("contexts", () => {
     const input = makeInput()
     const alice = unique("alice")
     const password = secret()
-    const taken = { ...input, contexts: { ...input.contexts, app: { databaseRole: alice, databasePassword: secret() } } }
+    const taken = {
+      ...input,
+      contexts: { ...input.contexts, app: { databaseRole: alice, databasePassword: secret() } }
+    }
     return Effect.gen(function*() {
       const superuser = yield* connectAsSuperuser()
       yield* superuser.unsafe(`CREATE ROLE ${alice} LOGIN PASSWORD '${Redacted.value(password)}'`)
@@ -179,7 +195,8 @@ describe("contexts", () => {
       Effect.gen(function*() {
         const superuser = yield* connectAsSuperuser(input.databaseName)
         yield* Effect.provideService(ensureInstalled(librarySource("thing", [one])), PgClient.PgClient, superuser)
-        const owners = yield* superuser`SELECT DISTINCT tableowner::text AS owner FROM pg_tables WHERE schemaname = 'holdfast'`
+        const owners =
+          yield* superuser`SELECT DISTINCT tableowner::text AS owner FROM pg_tables WHERE schemaname = 'holdfast'`
         assert.deepStrictEqual(owners, [{ owner: input.owner.databaseRole }])
         const applied = yield* admin.upgrade([librarySource("thing", [one, two])])
         assert.deepStrictEqual(applied.map((_) => _.file), ["0001_raise.sql", "2.sql"])

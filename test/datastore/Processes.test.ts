@@ -25,7 +25,11 @@ const start = (operation: string, options: string, env: Record<string, string> =
     return child
   })
 
-const ready: DatastoreAdmin.State = { database: "ready", contexts: { app: "ready", audit: "ready" }, migrations: "notInitialized" }
+const ready: DatastoreAdmin.State = {
+  database: "ready",
+  contexts: { app: "ready", audit: "ready" },
+  migrations: "notInitialized"
+}
 
 describe("administrators in processes", () => {
   it.live.each(["connect", "roles", "ownership", "database", "grants", "isolation", "opening"])(
@@ -48,46 +52,53 @@ describe("administrators in processes", () => {
     }
   )
 
-  it.live.each(["look up", "database"])("a drop that is killed after the step \"%s\" is finished by the next", (step) => {
-    const input = makeInput()
-    return withDatastore(input, (admin) =>
-      Effect.gen(function*() {
-        const child = yield* start("drop", json(input), { HOLD: `drop: ${step}` })
-        yield* child.say("go")
-        yield* child.line(`done drop: ${step}`)
-        yield* child.signal("SIGKILL")
-        yield* child.ended
-        assert.lengthOf((yield* admin.drop({ force: true })).roles, 3)
-        assert.deepStrictEqual((yield* admin.state()).contexts, { app: "notFound", audit: "notFound" })
-      }))
-  })
+  it.live.each(["look up", "database"])(
+    "a drop that is killed after the step \"%s\" is finished by the next",
+    (step) => {
+      const input = makeInput()
+      return withDatastore(input, (admin) =>
+        Effect.gen(function*() {
+          const child = yield* start("drop", json(input), { HOLD: `drop: ${step}` })
+          yield* child.say("go")
+          yield* child.line(`done drop: ${step}`)
+          yield* child.signal("SIGKILL")
+          yield* child.ended
+          assert.lengthOf((yield* admin.drop({ force: true })).roles, 3)
+          assert.deepStrictEqual((yield* admin.state()).contexts, { app: "notFound", audit: "notFound" })
+        }))
+    }
+  )
 
-  it.live("two processes that upgrade at once, ten times: every file runs once, one of them finds nothing to do", () => {
-    const input = makeInput()
-    const file = (round: number, i: number) => ({
-      name: `${String(round).padStart(2, "0")}_${i}.sql`,
-      sql: round === 0 && i === 0
-        ? "CREATE SCHEMA app; CREATE TABLE app.run (file text)"
-        : `INSERT INTO app.run VALUES ('${round}_${i}')`
-    })
-    const rounds = Array.from({ length: 10 }, (_, round) => [0, 1, 2].map((i) => file(round, i)))
-    return withDatastore(input, (admin) =>
-      Effect.gen(function*() {
-        const superuser = yield* connectAsSuperuser(input.databaseName)
-        const options = json(input, { rounds })
-        const children = yield* Effect.all([start("upgrade", options), start("upgrade", options)], { concurrency: 2 })
-        for (let round = 1; round <= rounds.length; round++) {
-          yield* Effect.forEach(children, (child) => child.say("go"))
-          const result = `result ${round} `
-          const lines = yield* Effect.forEach(children, (child) => child.line(result))
-          const counts = lines.map((line) => JSON.parse(line.slice(result.length)).length).sort()
-          assert.deepStrictEqual(counts, [0, round === 1 ? 4 : 3])
-        }
-        const [rows] = yield* superuser`SELECT count(*)::int AS n, count(DISTINCT file)::int AS d FROM app.run`
-        assert.deepStrictEqual(rows, { n: 29, d: 29 })
-        assert.strictEqual((yield* admin.plan([])).length, 0)
-      }))
-  }, 60_000)
+  it.live(
+    "two processes that upgrade at once, ten times: every file runs once, one of them finds nothing to do",
+    () => {
+      const input = makeInput()
+      const file = (round: number, i: number) => ({
+        name: `${String(round).padStart(2, "0")}_${i}.sql`,
+        sql: round === 0 && i === 0
+          ? "CREATE SCHEMA app; CREATE TABLE app.run (file text)"
+          : `INSERT INTO app.run VALUES ('${round}_${i}')`
+      })
+      const rounds = Array.from({ length: 10 }, (_, round) => [0, 1, 2].map((i) => file(round, i)))
+      return withDatastore(input, (admin) =>
+        Effect.gen(function*() {
+          const superuser = yield* connectAsSuperuser(input.databaseName)
+          const options = json(input, { rounds })
+          const children = yield* Effect.all([start("upgrade", options), start("upgrade", options)], { concurrency: 2 })
+          for (let round = 1; round <= rounds.length; round++) {
+            yield* Effect.forEach(children, (child) => child.say("go"))
+            const result = `result ${round} `
+            const lines = yield* Effect.forEach(children, (child) => child.line(result))
+            const counts = lines.map((line) => JSON.parse(line.slice(result.length)).length).sort()
+            assert.deepStrictEqual(counts, [0, round === 1 ? 4 : 3])
+          }
+          const [rows] = yield* superuser`SELECT count(*)::int AS n, count(DISTINCT file)::int AS d FROM app.run`
+          assert.deepStrictEqual(rows, { n: 29, d: 29 })
+          assert.strictEqual((yield* admin.plan([])).length, 0)
+        }))
+    },
+    60_000
+  )
 
   it.live("an upgrade that is killed in the middle of a file leaves nothing of it, and no lock", () => {
     const input = makeInput()
@@ -95,16 +106,18 @@ describe("administrators in processes", () => {
       { name: "1.sql", sql: "CREATE SCHEMA app; CREATE TABLE app.run (file text)" },
       { name: "2.sql", sql: "INSERT INTO app.run VALUES ('2'); SELECT pg_sleep(CASE WHEN ${slow} THEN 30 ELSE 0 END)" }
     ]
-    const withSlow = (slow: boolean) => files.map((file) => ({ ...file, sql: file.sql.replace("${slow}", String(slow)) }))
+    const withSlow = (slow: boolean) =>
+      files.map((file) => ({ ...file, sql: file.sql.replace("${slow}", String(slow)) }))
     return withDatastore(input, (admin) =>
       Effect.gen(function*() {
         const superuser = yield* connectAsSuperuser(input.databaseName)
         const child = yield* start("upgrade", json(input, { rounds: [withSlow(true)] }))
         yield* child.say("go")
-        yield* superuser`SELECT FROM pg_stat_activity WHERE datname = ${input.databaseName} AND wait_event = 'PgSleep'`.pipe(
-          Effect.repeat({ until: (rows) => rows.length > 0 }),
-          Effect.timeout("10 seconds")
-        )
+        yield* superuser`SELECT FROM pg_stat_activity WHERE datname = ${input.databaseName} AND wait_event = 'PgSleep'`
+          .pipe(
+            Effect.repeat({ until: (rows) => rows.length > 0 }),
+            Effect.timeout("10 seconds")
+          )
         yield* child.signal("SIGKILL")
         yield* child.ended
         // The server notices the next time it writes to the session; the new upgrade waits for that, or somebody ends it.

@@ -5,9 +5,18 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, Inspectable, Logger, Redacted, References, Tracer } from "effect"
 import { Datastore, DatastoreAdmin, type DatastoreOptions } from "holdfast/datastore"
-import { createServer, connect as connectSocket, type AddressInfo } from "node:net"
+import { type AddressInfo, connect as connectSocket, createServer } from "node:net"
 import { inspect } from "node:util"
-import { connectAs, connectAsSuperuser, dbServer, makeInput, runtime, secret, unique, withDatastore } from "./support.ts"
+import {
+  connectAs,
+  connectAsSuperuser,
+  dbServer,
+  makeInput,
+  runtime,
+  secret,
+  unique,
+  withDatastore
+} from "./support.ts"
 
 /** A proxy to the test server that keeps all that goes through it. */
 const tap = Effect.acquireRelease(
@@ -66,7 +75,9 @@ const shown = (exit: Exit.Exit<unknown, unknown>): string =>
       Cause.pretty(exit.cause),
       JSON.stringify(exit.cause),
       inspect(exit.cause, { depth: 20, showHidden: true }),
-      ...exit.cause.reasons.map((reason) => Cause.isFailReason(reason) ? `${String(reason.error)} ${JSON.stringify(reason.error)}` : "")
+      ...exit.cause.reasons.map((reason) =>
+        Cause.isFailReason(reason) ? `${String(reason.error)} ${JSON.stringify(reason.error)}` : ""
+      )
     ].join("\n")
 
 describe("secrets", () => {
@@ -97,7 +108,10 @@ describe("secrets", () => {
       }
       const wrong = (options: typeof input): DatastoreOptions.AdminInput => ({
         ...options,
-        contexts: { ...options.contexts, app: { ...options.contexts.app, databasePassword: Redacted.make(words.wrong) } },
+        contexts: {
+          ...options.contexts,
+          app: { ...options.contexts.app, databasePassword: Redacted.make(words.wrong) }
+        },
         admin: { ...options.admin, databasePassword: Redacted.make(words.wrong) }
       })
       const administrator = (options: DatastoreOptions.AdminInput) =>
@@ -128,7 +142,12 @@ describe("secrets", () => {
               yield* Effect.ignore(sql`SELECT nothing FROM nowhere`)
               const refused = yield* Effect.exit(datastore.context("app"))
               yield* Effect.exit(datastore.restartContext("audit", { databasePassword: Redacted.make(words.wrong) }))
-              return [yield* datastore.states, refused, inspect(datastore, { depth: 10 }), inspect(sql.config, { depth: 10 })]
+              return [
+                yield* datastore.states,
+                refused,
+                inspect(datastore, { depth: 10 }),
+                inspect(sql.config, { depth: 10 })
+              ]
             }),
             Datastore.layer(runtime({
               ...wrong(input),
@@ -180,7 +199,9 @@ describe("secrets", () => {
       Effect.gen(function*() {
         yield* admin.upgrade([])
         const superuser = yield* connectAsSuperuser()
-        yield* superuser.unsafe(`CREATE ROLE ${stranger} LOGIN PASSWORD '${Redacted.value(password)}' IN ROLE holdfast_contexts`)
+        yield* superuser.unsafe(
+          `CREATE ROLE ${stranger} LOGIN PASSWORD '${Redacted.value(password)}' IN ROLE holdfast_contexts`
+        )
         yield* Effect.addFinalizer(() => Effect.ignore(superuser.unsafe(`DROP ROLE ${stranger}`)))
         // Nor does being in the group of all contexts open any of their databases.
         const refused = yield* Effect.flip(connectAs(input.databaseName, stranger, password))
@@ -212,7 +233,10 @@ describe("secrets", () => {
           assert.isDefined(error, text)
           assert.include(inspect(error, { depth: 10 }), "42501", text)
         }
-        assert.strictEqual((yield* Effect.flip(connectAs(input.databaseName, stranger, password))).reason._tag, "AuthorizationError")
+        assert.strictEqual(
+          (yield* Effect.flip(connectAs(input.databaseName, stranger, password))).reason._tag,
+          "AuthorizationError"
+        )
       }))
   })
 })

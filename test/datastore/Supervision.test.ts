@@ -4,7 +4,24 @@
  */
 import { PgClient } from "@effect/sql-pg"
 import { assert, layer } from "@effect/vitest"
-import { Cause, Clock, Context, Deferred, Duration, Effect, Exit, Fiber, Layer, Logger, Metric, Option, Queue, Redacted, Ref, Stream } from "effect"
+import {
+  Cause,
+  Clock,
+  Context,
+  Deferred,
+  Duration,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Logger,
+  Metric,
+  Option,
+  Queue,
+  Redacted,
+  Ref,
+  Stream
+} from "effect"
 import { SqlClient, SqlError } from "effect/sql"
 import { ContextRegistry, Datastore, DatastoreAdmin, DatastoreContext, DatastoreQuery } from "holdfast/datastore"
 import * as EmbeddedPostgres from "holdfast/testing/EmbeddedPostgres"
@@ -51,77 +68,81 @@ const until = <E, R>(condition: Effect.Effect<boolean, E, R>, within: Duration.I
 const silent = Logger.layer([])
 
 layer(Layer.merge(Server, silent), { excludeTestServices: true, timeout: 60_000 })("a context", (it) => {
-  it.effect("whose server restarts under 64 concurrent queries: typed errors meanwhile, no defect, service at once", () =>
-    Effect.gen(function*() {
-      const server = yield* EmbeddedPostgres.EmbeddedPostgres
-      const { input } = yield* created
-      yield* Effect.gen(function*() {
-        const datastore = yield* Datastore.Datastore
-        const { sql } = yield* datastore.context("app")
-        const running = yield* Ref.make(true)
-        const wrong: Array<Cause.Cause<unknown>> = []
-        const seen = { answers: 0, failures: 0, slowestFailure: 0, lastFailure: 0 }
-        const one = (i: number) =>
-          i % 4 === 0
-            ? sql.withTransaction(Effect.andThen(sql`SELECT 1`, sql`SELECT pg_sleep(0.002)`))
-            : i % 4 === 1
-            ? DatastoreQuery.transaction(sql`SELECT 1`).pipe(Effect.provideService(SqlClient.SqlClient, sql))
-            : i % 4 === 2
-            ? sql`SELECT pg_sleep(0.002)`
-            : datastore.withContext("app")(Effect.flatMap(SqlClient.SqlClient, (sql) => sql`SELECT 1`))
-        const fibers = yield* Effect.forEach(
-          Array.from({ length: 64 }, (_, i) => i),
-          (i) =>
-            Effect.forkChild(Effect.gen(function*() {
-              while (yield* Ref.get(running)) {
-                const begun = yield* Clock.currentTimeMillis
-                const exit = yield* Effect.exit(one(i))
-                const now = yield* Clock.currentTimeMillis
-                if (Exit.isSuccess(exit)) {
-                  seen.answers++
-                  continue
+  it.effect(
+    "whose server restarts under 64 concurrent queries: typed errors meanwhile, no defect, service at once",
+    () =>
+      Effect.gen(function*() {
+        const server = yield* EmbeddedPostgres.EmbeddedPostgres
+        const { input } = yield* created
+        yield* Effect.gen(function*() {
+          const datastore = yield* Datastore.Datastore
+          const { sql } = yield* datastore.context("app")
+          const running = yield* Ref.make(true)
+          const wrong: Array<Cause.Cause<unknown>> = []
+          const seen = { answers: 0, failures: 0, slowestFailure: 0, lastFailure: 0 }
+          const one = (i: number) =>
+            i % 4 === 0
+              ? sql.withTransaction(Effect.andThen(sql`SELECT 1`, sql`SELECT pg_sleep(0.002)`))
+              : i % 4 === 1
+              ? DatastoreQuery.transaction(sql`SELECT 1`).pipe(Effect.provideService(SqlClient.SqlClient, sql))
+              : i % 4 === 2
+              ? sql`SELECT pg_sleep(0.002)`
+              : datastore.withContext("app")(Effect.flatMap(SqlClient.SqlClient, (sql) => sql`SELECT 1`))
+          const fibers = yield* Effect.forEach(
+            Array.from({ length: 64 }, (_, i) => i),
+            (i) =>
+              Effect.forkChild(Effect.gen(function*() {
+                while (yield* Ref.get(running)) {
+                  const begun = yield* Clock.currentTimeMillis
+                  const exit = yield* Effect.exit(one(i))
+                  const now = yield* Clock.currentTimeMillis
+                  if (Exit.isSuccess(exit)) {
+                    seen.answers++
+                    continue
+                  }
+                  seen.failures++
+                  seen.lastFailure = now
+                  seen.slowestFailure = Math.max(seen.slowestFailure, now - begun)
+                  const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
+                  const typed = SqlError.isSqlError(error)
+                    ? isConnectionLost(error)
+                    : error instanceof DatastoreContext.ContextNotStarted
+                  if (!typed || Exit.hasDies(exit) || Exit.hasInterrupts(exit)) wrong.push(exit.cause)
+                  yield* Effect.sleep("2 millis")
                 }
-                seen.failures++
-                seen.lastFailure = now
-                seen.slowestFailure = Math.max(seen.slowestFailure, now - begun)
-                const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
-                const typed = SqlError.isSqlError(error)
-                  ? isConnectionLost(error)
-                  : error instanceof DatastoreContext.ContextNotStarted
-                if (!typed || Exit.hasDies(exit) || Exit.hasInterrupts(exit)) wrong.push(exit.cause)
-                yield* Effect.sleep("2 millis")
-              }
-            }))
-        )
-        yield* Effect.sleep("200 millis")
-        for (const mode of ["fast", "immediate"] as const) {
-          yield* server.stop(mode)
-          yield* until(Effect.map(datastore.state, (state) => state === "noneStarted"))
-          const [app] = yield* datastore.states
-          assert.include(["serverUnreachable", "serverNotReady"], app?.cause?.reason)
-          yield* Effect.sleep("500 millis")
-          const [took] = yield* Effect.timed(Effect.flip(sql`SELECT 1`))
-          assert.isBelow(Duration.toMillis(took), 100)
-          yield* server.start
-          const back = yield* Clock.currentTimeMillis
-          yield* until(Effect.map(datastore.state, (state) => state === "allStarted"), "5 seconds")
-          yield* Effect.sleep("100 millis")
-          // Nothing fails any more from here on.
-          const failures = seen.failures
-          const answers = seen.answers
-          yield* Effect.sleep("300 millis")
-          assert.strictEqual(seen.failures, failures)
-          assert.isAbove(seen.answers, answers)
-          assert.isBelow(seen.lastFailure - back, 5000)
-        }
-        yield* Ref.set(running, false)
-        yield* Effect.forEach(fibers, Fiber.join)
-        assert.deepStrictEqual(wrong.map((cause) => Cause.pretty(cause)), [])
-        assert.isAbove(seen.failures, 64)
-        // Longer than it takes to give a connection up nothing takes, not even what was under way.
-        assert.isBelow(seen.slowestFailure, 6000)
-      }).pipe(Effect.provide(Datastore.layer(runtime(input))))
-    }), 60_000)
+              }))
+          )
+          yield* Effect.sleep("200 millis")
+          for (const mode of ["fast", "immediate"] as const) {
+            yield* server.stop(mode)
+            yield* until(Effect.map(datastore.state, (state) => state === "noneStarted"))
+            const [app] = yield* datastore.states
+            assert.include(["serverUnreachable", "serverNotReady"], app?.cause?.reason)
+            yield* Effect.sleep("500 millis")
+            const [took] = yield* Effect.timed(Effect.flip(sql`SELECT 1`))
+            assert.isBelow(Duration.toMillis(took), 100)
+            yield* server.start
+            const back = yield* Clock.currentTimeMillis
+            yield* until(Effect.map(datastore.state, (state) => state === "allStarted"), "5 seconds")
+            yield* Effect.sleep("100 millis")
+            // Nothing fails any more from here on.
+            const failures = seen.failures
+            const answers = seen.answers
+            yield* Effect.sleep("300 millis")
+            assert.strictEqual(seen.failures, failures)
+            assert.isAbove(seen.answers, answers)
+            assert.isBelow(seen.lastFailure - back, 5000)
+          }
+          yield* Ref.set(running, false)
+          yield* Effect.forEach(fibers, Fiber.join)
+          assert.deepStrictEqual(wrong.map((cause) => Cause.pretty(cause)), [])
+          assert.isAbove(seen.failures, 64)
+          // Longer than it takes to give a connection up nothing takes, not even what was under way.
+          assert.isBelow(seen.slowestFailure, 6000)
+        }).pipe(Effect.provide(Datastore.layer(runtime(input))))
+      }),
+    60_000
+  )
 
   it.effect("that could not be reached at the start comes back by itself, with the client it always had", () =>
     Effect.gen(function*() {
