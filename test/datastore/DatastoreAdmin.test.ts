@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Redacted } from "effect"
 import { Datastore, DatastoreAdmin, type DatastoreOptions } from "holdfast/datastore"
 import {
+  admin as superuserLogin,
   connectAs,
   connectAsSuperuser,
   makeInput,
@@ -183,7 +184,8 @@ describe("DatastoreAdmin", () => {
     return withAdmin(input, (admin) =>
       Effect.gen(function*() {
         const superuser = yield* connectAsSuperuser()
-        yield* superuser.unsafe(`CREATE ROLE ${input.owner.databaseRole}`)
+        yield* admin.create
+        yield* superuser.unsafe(`DROP DATABASE ${input.databaseName}`)
         yield* superuser.unsafe(
           `CREATE DATABASE ${input.databaseName} OWNER ${input.owner.databaseRole} ALLOW_CONNECTIONS false`
         )
@@ -240,9 +242,10 @@ describe("DatastoreAdmin", () => {
     const { contexts: { app }, owner } = input
     return withAdmin(input, (admin) =>
       Effect.gen(function*() {
+        yield* admin.bootstrap(superuserLogin)
         const superuser = yield* connectAsSuperuser()
-        yield* superuser.unsafe(`CREATE ROLE ${owner.databaseRole}`)
-        yield* superuser.unsafe(`CREATE ROLE ${app.databaseRole} IN ROLE ${owner.databaseRole}`)
+        yield* superuser.unsafe(`CREATE ROLE ${owner.databaseRole} IN ROLE holdfast_owners`)
+        yield* superuser.unsafe(`CREATE ROLE ${app.databaseRole} IN ROLE holdfast_contexts, ${owner.databaseRole}`)
         const error = yield* Effect.flip(admin.create)
         assert.deepInclude(error, { _tag: "AdminStepFailed", step: "isolation" })
         assert.include(error.message, "could act as it")
@@ -323,17 +326,36 @@ describe("DatastoreAdmin", () => {
     const password = secret()
     return Effect.gen(function*() {
       const superuser = yield* connectAsSuperuser()
-      yield* superuser.unsafe(`CREATE ROLE ${role} LOGIN CREATEDB CREATEROLE PASSWORD '${Redacted.value(password)}'`)
       yield* Effect.addFinalizer(() => Effect.ignore(superuser.unsafe(`DROP ROLE ${role}`)))
-      yield* withDatastore(
+      yield* Effect.addFinalizer(() => Effect.ignore(superuser.unsafe(`DROP OWNED BY ${role}`)))
+      yield* withAdmin(
         { ...input, admin: { databaseRole: role, databasePassword: password } },
         (admin) =>
           Effect.gen(function*() {
+            assert.deepStrictEqual(yield* admin.bootstrap(superuserLogin), { roleCreated: true })
+            assert.deepStrictEqual(yield* admin.bootstrap(superuserLogin), { roleCreated: false })
+            const [privileges] = yield* superuser`
+              SELECT rolsuper, rolcreatedb, rolcreaterole, rolcanlogin FROM pg_roles WHERE rolname = ${role}`
+            assert.deepStrictEqual(privileges, {
+              rolsuper: false,
+              rolcreatedb: true,
+              rolcreaterole: true,
+              rolcanlogin: true
+            })
+            yield* admin.create
             yield* admin.create
             yield* admin.upgrade([])
             assert.strictEqual((yield* admin.state()).migrations, "ready")
             assert.isTrue(yield* canConnect(input, "app"))
-            assert.lengthOf((yield* admin.drop()).roles, 3)
+            yield* admin.dropContexts(["audit"])
+            assert.deepStrictEqual((yield* admin.state()).contexts, { app: "ready", audit: "notFound" })
+            yield* admin.createContexts(["audit"])
+            const next = secret()
+            yield* admin.rotatePassword("app", next)
+            const app = { ...input.contexts.app, databasePassword: next }
+            const session = yield* connectAs(input.databaseName, app.databaseRole, next)
+            assert.lengthOf((yield* admin.drop({ force: true })).roles, 3)
+            assert.isTrue(Exit.isFailure(yield* Effect.exit(session`SELECT 1`)))
           })
       )
     })

@@ -6,6 +6,21 @@ import * as Schema from "effect/Schema"
 import { isSqlError, type SqlError } from "effect/sql/SqlError"
 import { errorText, serverError } from "./sqlState.ts"
 
+const Operation = Schema.Literals([
+  "bootstrap",
+  "create",
+  "createContexts",
+  "drop",
+  "dropContexts",
+  "plan",
+  "rotatePassword",
+  "state",
+  "upgrade",
+  "versions"
+])
+
+export type Operation = typeof Operation.Type
+
 /**
  * A step failed. What was done before it stays: run the operation again once the cause is gone, and it goes on from there.
  *
@@ -15,7 +30,7 @@ import { errorText, serverError } from "./sqlState.ts"
 export class AdminStepFailed extends Schema.TaggedError<AdminStepFailed>("holdfast/datastore/AdminStepFailed")(
   "AdminStepFailed",
   {
-    operation: Schema.Literals(["create", "drop", "state", "upgrade"]),
+    operation: Operation,
     /** What was being done. */
     step: Schema.String,
     /** The steps that this run had done before. */
@@ -67,15 +82,37 @@ export class DatabaseInUse extends Schema.TaggedError<DatabaseInUse>("holdfast/d
   }
 }
 
+/**
+ * The server has no role of this name: the context was not created yet, or was dropped.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class RoleNotFound extends Schema.TaggedError<RoleNotFound>("holdfast/datastore/RoleNotFound")(
+  "RoleNotFound",
+  { contextName: Schema.String, databaseRole: Schema.String }
+) {
+  override get message() {
+    return `there is no role ${JSON.stringify(this.databaseRole)} on the server, which context ${
+      JSON.stringify(this.contextName)
+    } should have: create the context first`
+  }
+}
+
 /** Runs the steps of one operation, and remembers them for the error of one that fails. */
-export const makeSteps = (operation: AdminStepFailed["operation"]) => {
+export const makeSteps = (operation: Operation) => {
   const done: Array<string> = []
   return <A, E, R>(
     step: string,
     self: Effect.Effect<A, E | SqlError, R>
   ): Effect.Effect<A, Exclude<E, SqlError> | AdminStepFailed, R> =>
     self.pipe(
-      Effect.tap(() => Effect.sync(() => done.push(step))),
+      Effect.tap(() =>
+        Effect.suspend(() => {
+          done.push(step)
+          return Effect.logDebug(`${operation}: ${step}`)
+        })
+      ),
       Effect.mapError((error) => {
         if (error instanceof AdminStepFailed) {
           return new AdminStepFailed({ ...error, done: [...done] })

@@ -45,7 +45,7 @@ export class ContextNotFound extends Schema.TaggedError<ContextNotFound>("holdfa
 }
 
 /**
- * The context is there, but its pool is not open.
+ * The context is there, but cannot be used now: its database does not answer, or it has not been started.
  *
  * @since 0.1.0
  * @category errors
@@ -55,12 +55,12 @@ export class ContextNotStarted extends Schema.TaggedError<ContextNotStarted>("ho
   {
     databaseName: Schema.String,
     contextName: Schema.String,
-    /** Why; absent when its options say that it is not to be started. */
+    /** Why; absent when nobody has started it, or somebody has stopped it. */
     cause: Schema.optionalKey(ConnectionFailed)
   }
 ) {
   override get message() {
-    const why = this.cause === undefined ? "its options say not to start it" : this.cause.message
+    const why = this.cause === undefined ? "it was not to be started, or has been stopped" : this.cause.message
     return `context ${JSON.stringify(this.contextName)} of datastore ${
       JSON.stringify(this.databaseName)
     } is not started: ${why}`

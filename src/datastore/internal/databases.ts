@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import type { Connection } from "effect/sql/SqlConnection"
 import type { SqlError } from "effect/sql/SqlError"
 import type { DatastoreOptions } from "../DatastoreOptions.ts"
-import { AdminStepFailed } from "./adminError.ts"
+import { AdminStepFailed, type Operation } from "./adminError.ts"
 import { identifier } from "./identifier.ts"
 import { inTransaction, rows, run } from "./sqlScript.ts"
 
@@ -34,7 +34,7 @@ export const findDatabase = (
 
 /** Refuses a database of this name that is another owner's. */
 export const refuseForeignDatabase = (
-  operation: "create" | "drop",
+  operation: Operation,
   options: DatastoreOptions,
   existing: ExistingDatabase | undefined
 ): Effect.Effect<void, AdminStepFailed> =>
@@ -69,7 +69,10 @@ export const createDatabase = Effect.fnUntraced(function*(
 })
 
 /** Lets the login contexts connect, and nobody else. As the owner: a revoke by another role only warns. */
-export const grantConnect = (connection: Connection, options: DatastoreOptions): Effect.Effect<void, SqlError> =>
+export const grantConnect = (
+  connection: Connection,
+  options: Pick<DatastoreOptions, "databaseName" | "owner" | "contexts">
+): Effect.Effect<void, SqlError> =>
   inTransaction(
     connection,
     Effect.gen(function*() {
@@ -87,9 +90,10 @@ export const grantConnect = (connection: Connection, options: DatastoreOptions):
 /** Asks the server whether the grants are what they should be. */
 export const proveIsolation = Effect.fnUntraced(function*(
   connection: Connection,
+  operation: Operation,
   options: DatastoreOptions
 ): Effect.fn.Return<void, SqlError | AdminStepFailed> {
-  const refuse = (problem: string) => new AdminStepFailed({ operation: "create", step: "isolation", done: [], problem })
+  const refuse = (problem: string) => new AdminStepFailed({ operation, step: "isolation", done: [], problem })
   const [acl] = yield* rows<{ readonly everybody: boolean }>(
     connection,
     `SELECT EXISTS (

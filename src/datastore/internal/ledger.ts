@@ -6,31 +6,32 @@
  * anything runs; then every file is one transaction together with its row in the ledger.
  */
 import type * as PgClient from "@effect/sql-pg/PgClient"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
 import type { Connection } from "effect/sql/SqlConnection"
 import type { SqlError } from "effect/sql/SqlError"
-import { createHash } from "node:crypto"
-import {
-  type Applied,
-  make as makeSource,
-  MigrationChanged,
-  type MigrationError,
-  MigrationFailed,
-  type MigrationFile,
-  MigrationOutOfOrder,
-  type Source,
-  SourceInvalid
-} from "../Migrations.ts"
+import { make as makeSource, type Planned, type Progress, type Source } from "../Migrations.ts"
+import { type Bindings, checkBindings } from "./bindings.ts"
 import { identifier } from "./identifier.ts"
-import { compareNames } from "./migrationName.ts"
+import { migrationMillis } from "./metrics.ts"
+import { type Applied, type MigrationError, MigrationFailed } from "./migrationError.ts"
+import {
+  checkSources,
+  compare,
+  entry,
+  type Installed,
+  type LedgerRow,
+  libraryPrefix,
+  type Pending,
+  planOf,
+  versionOf
+} from "./migrationPlan.ts"
 import { sql as ownFiles } from "./sql.gen.ts"
 import { inTransaction, rows, run, runScript } from "./sqlScript.ts"
 import { errorText, serverError } from "./sqlState.ts"
 
 const ledgerScript = ownFiles.find((file) => file.name === "ledger.sql")?.text ?? ""
-
-/** What the names of the library's own sources begin with, so that no source of an application has the same. */
-export const libraryPrefix = "holdfast/"
 
 /** The datastore's own objects in schema `holdfast`: the functions that any migration may use. */
 export const datastoreSource: Source = makeSource(
@@ -48,58 +49,6 @@ const isAbsent = (error: SqlError): boolean => {
   return code === "42P01" || code === "3F000"
 }
 
-interface LedgerRow {
-  readonly source: string
-  readonly file: string
-  readonly sha256: string
-}
-
-interface Pending {
-  readonly source: Source
-  readonly file: MigrationFile
-  readonly sha256: string
-}
-
-const hashes = new WeakMap<MigrationFile, string>()
-
-const sha256 = (file: MigrationFile): string => {
-  let hash = hashes.get(file)
-  if (hash === undefined) {
-    hashes.set(file, hash = createHash("sha256").update(file.sql, "utf8").digest("hex"))
-  }
-  return hash
-}
-
-/** How a database stands to one source. */
-export interface Installed {
-  /** Files of the source that are in the ledger with the content they have now, in order. */
-  readonly applied: ReadonlyArray<string>
-  /** Files of the source that are not in the ledger. */
-  readonly missing: ReadonlyArray<string>
-  /** Files whose content is not the one that was applied. */
-  readonly changed: ReadonlyArray<string>
-  /** The newest file in the ledger, which a newer version of the source may have put there. */
-  readonly newest: string | undefined
-}
-
-const compare = (source: Source, ledger: ReadonlyArray<LedgerRow>): Installed => {
-  const recorded = new Map<string, string>()
-  for (const row of ledger) {
-    if (row.source === source.name) {
-      recorded.set(row.file, row.sha256)
-    }
-  }
-  const applied: Array<string> = []
-  const missing: Array<string> = []
-  const changed: Array<string> = []
-  for (const file of source.files) {
-    const hash = recorded.get(file.name)
-    ;(hash === undefined ? missing : hash === sha256(file) ? applied : changed).push(file.name)
-  }
-  const newest = Array.from(recorded.keys()).sort(compareNames).at(-1)
-  return { applied, missing, changed, newest }
-}
-
 /**
  * Which files of a source this client's database has: one statement, one round trip. Fails as the statement does when
  * there is no ledger (42P01), or when this role may not read it (42501).
@@ -107,7 +56,7 @@ const compare = (source: Source, ledger: ReadonlyArray<LedgerRow>): Installed =>
 export const installed = (client: PgClient.PgClient, source: Source): Effect.Effect<Installed, SqlError> => {
   const sql = client.withoutTransforms()
   return Effect.map(
-    sql<LedgerRow>`SELECT source, file, sha256 FROM holdfast.migration WHERE source = ${source.name}`,
+    sql<LedgerRow>`SELECT source, file, sha256, version FROM holdfast.migration WHERE source = ${source.name}`,
     (ledger) => compare(source, ledger)
   )
 }
@@ -118,73 +67,40 @@ export const inspect = (
   sources: ReadonlyArray<Source>
 ): Effect.Effect<ReadonlyMap<string, Installed> | undefined, SqlError> => {
   const sql = client.withoutTransforms()
-  return sql<LedgerRow>`SELECT source, file, sha256 FROM holdfast.migration`.pipe(
+  return sql.unsafe<LedgerRow>(readLedger).pipe(
     Effect.map((ledger) => new Map(sources.map((source) => [source.name, compare(source, ledger)]))),
     Effect.catchIf(isAbsent, () => Effect.succeed(undefined))
   )
 }
 
-const checkSources = Effect.fnUntraced(function*(sources: ReadonlyArray<Source>) {
-  const seen = new Set<string>()
-  for (const source of sources) {
-    const invalid = (problem: string) => new SourceInvalid({ source: source.name, problem })
-    if (source.name.length === 0) {
-      return yield* invalid("has no name")
-    }
-    if (source.name.startsWith(libraryPrefix) && source.schema === undefined) {
-      return yield* invalid(`names that begin with ${libraryPrefix} are the library's`)
-    }
-    if (seen.has(source.name)) {
-      return yield* invalid("is given twice")
-    }
-    seen.add(source.name)
-    const files = new Set<string>()
-    for (const file of source.files) {
-      if (file.name.length === 0 || file.name.includes("\0")) {
-        return yield* invalid(`${JSON.stringify(file.name)} is not the name of a file`)
-      }
-      if (files.has(file.name)) {
-        return yield* invalid(`the file ${file.name} is there twice`)
-      }
-      if (file.sql.includes("\0")) {
-        return yield* invalid(`the file ${file.name} has a NUL character in it, which Postgres does not take`)
-      }
-      files.add(file.name)
-    }
-  }
-})
+const readLedger = "SELECT source, file, sha256, version FROM holdfast.migration"
 
-const plan = Effect.fnUntraced(function*(connection: Connection, sources: ReadonlyArray<Source>) {
-  const ledger = yield* rows<LedgerRow>(connection, "SELECT source, file, sha256 FROM holdfast.migration")
-  const pending: Array<Pending> = []
-  for (const source of sources) {
-    // Again in order: a source need not have been made by `Migrations.make`.
-    const ordered = makeSource(source.name, source.files, source)
-    const state = compare(ordered, ledger)
-    const missing = new Set(state.missing)
-    const changed = new Set(state.changed)
-    for (const file of ordered.files) {
-      if (changed.has(file.name)) {
-        const row = ledger.find((row) => row.source === source.name && row.file === file.name)
-        return yield* new MigrationChanged({
-          source: source.name,
-          file: file.name,
-          appliedSha256: row?.sha256 ?? "",
-          sha256: sha256(file)
-        })
-      }
-      if (!missing.has(file.name)) {
-        continue
-      }
-      // Late when anything that is applied sorts after it, whether or not the source still has that file.
-      if (state.newest !== undefined && compareNames(file.name, state.newest) < 0) {
-        return yield* new MigrationOutOfOrder({ source: source.name, file: file.name, newestApplied: state.newest })
-      }
-      pending.push({ source: ordered, file, sha256: sha256(file) })
-    }
+/** What an upgrade would apply, in order, without doing anything. */
+export const plan = Effect.fnUntraced(
+  function*(
+    client: PgClient.PgClient,
+    sources: ReadonlyArray<Source>,
+    bindings: Bindings
+  ): Effect.fn.Return<ReadonlyArray<Planned>, MigrationError | SqlError> {
+    yield* checkSources(sources)
+    yield* checkBindings(bindings)
+    const ledger = yield* client.withoutTransforms().unsafe<LedgerRow>(readLedger).pipe(
+      Effect.catchIf(isAbsent, () => Effect.succeed([]))
+    )
+    return (yield* planOf(ledger, sources, bindings)).map(({ file, sha256, source }) => ({
+      ...entry(source, file.name),
+      sha256
+    }))
   }
-  return pending
-})
+)
+
+/** The newest file of every source in the ledger, by the name of the source. */
+export const newest = (client: PgClient.PgClient): Effect.Effect<ReadonlyArray<Applied>, SqlError> =>
+  client.withoutTransforms()<LedgerRow>`
+    SELECT DISTINCT ON (source) source, file, version FROM holdfast.migration ORDER BY source, file DESC`.pipe(
+    Effect.map((rows) => rows.map((row) => entry({ name: row.source, built: row.version !== null }, row.file))),
+    Effect.catchIf(isAbsent, () => Effect.succeed([]))
+  )
 
 /** Line and column of a position in a script, both from 1; positions count characters, not UTF-16 units. */
 const placeOf = (script: string, position: number): { readonly line: number; readonly column: number } => {
@@ -198,7 +114,7 @@ const placeOf = (script: string, position: number): { readonly line: number; rea
 const failed = (step: Pending, applied: ReadonlyArray<Applied>) => (error: SqlError): MigrationFailed => {
   const said = serverError(error)
   const position = Number(said?.internalPosition)
-  const placed = said?.internalQuery === step.file.sql && Number.isInteger(position) && position > 0
+  const placed = said?.internalQuery === step.script && Number.isInteger(position) && position > 0
   return new MigrationFailed({
     source: step.source.name,
     file: step.file.name,
@@ -207,7 +123,7 @@ const failed = (step: Pending, applied: ReadonlyArray<Applied>) => (error: SqlEr
     ...(said === undefined ? {} : { sqlState: said.code }),
     ...(said?.detail ? { detail: said.detail } : {}),
     ...(said?.hint ? { hint: said.hint } : {}),
-    ...(placed ? placeOf(step.file.sql, position) : {})
+    ...(placed ? placeOf(step.script, position) : {})
   })
 }
 
@@ -217,6 +133,8 @@ export interface ApplyOptions {
   readonly role?: string | undefined
   /** Gives roles their access to the schemas of library sources; runs as `role`, in the transaction of each such file. */
   readonly grantAccess?: ((connection: Connection, schema: string) => Effect.Effect<void, SqlError>) | undefined
+  readonly bindings?: Bindings | undefined
+  readonly onProgress?: ((progress: Progress) => Effect.Effect<void>) | undefined
 }
 
 /**
@@ -230,7 +148,9 @@ export const apply = Effect.fnUntraced(
     sources: ReadonlyArray<Source>,
     options: ApplyOptions = {}
   ): Effect.fn.Return<ReadonlyArray<Applied>, MigrationError | SqlError> {
+    const { bindings = {}, onProgress = () => Effect.void } = options
     yield* checkSources(sources)
+    yield* checkBindings(bindings)
     return yield* Effect.scoped(Effect.gen(function*() {
       const connection = yield* client.reserve
       const asRole = <A, E>(self: Effect.Effect<A, E>) =>
@@ -242,7 +162,7 @@ export const apply = Effect.fnUntraced(
         )
       // Freed when the session ends, too. A script may leave settings behind: the connection goes back to a pool.
       yield* Effect.acquireRelease(
-        run(connection, `SELECT pg_advisory_lock(${lockKey})`),
+        takeLock(connection, onProgress({ _tag: "Waiting" })),
         () =>
           run(connection, `SELECT pg_advisory_unlock(${lockKey})`).pipe(
             Effect.andThen(run(connection, "RESET SESSION AUTHORIZATION")),
@@ -252,11 +172,18 @@ export const apply = Effect.fnUntraced(
         { interruptible: true }
       )
       yield* asRole(ensureLedger(connection))
-      const pending = yield* asRole(plan(connection, sources))
+      const ledger = yield* asRole(rows<LedgerRow>(connection, readLedger))
+      const pending = yield* planOf(ledger, sources, bindings)
       const applied: Array<Applied> = []
-      for (const step of pending) {
-        yield* asRole(applyFile(connection, step, options)).pipe(Effect.mapError(failed(step, applied)))
-        applied.push({ source: step.source.name, file: step.file.name })
+      for (const [index, step] of pending.entries()) {
+        const progress = { file: entry(step.source, step.file.name), index, total: pending.length }
+        yield* onProgress({ _tag: "Applying", ...progress })
+        const [took] = yield* Effect.timed(
+          asRole(applyFile(connection, step, options)).pipe(Effect.mapError(failed(step, applied)))
+        )
+        applied.push(progress.file)
+        yield* Metric.update(migrationMillis, Duration.toMillis(took))
+        yield* onProgress({ _tag: "Applied", ...progress, millis: Duration.toMillis(took) })
       }
       const { grantAccess } = options
       if (grantAccess !== undefined) {
@@ -268,6 +195,18 @@ export const apply = Effect.fnUntraced(
     }))
   }
 )
+
+/** Says so first where another upgrade has the lock. */
+const takeLock = Effect.fnUntraced(function*(connection: Connection, waiting: Effect.Effect<void>) {
+  const [lock] = yield* rows<{ readonly taken: boolean }>(
+    connection,
+    `SELECT pg_try_advisory_lock(${lockKey}) AS taken`
+  )
+  if (lock?.taken !== true) {
+    yield* waiting
+    yield* run(connection, `SELECT pg_advisory_lock(${lockKey})`)
+  }
+})
 
 /** Asks first: `IF NOT EXISTS` would still want the right to create schemas. */
 const ensureLedger = Effect.fnUntraced(function*(connection: Connection) {
@@ -283,15 +222,28 @@ const ensureLedger = Effect.fnUntraced(function*(connection: Connection) {
 
 const applyFile = Effect.fnUntraced(function*(connection: Connection, step: Pending, options: ApplyOptions) {
   const schema = step.source.schema
+  const built = versionOf(step.source.built === true, step.file.name)
   const [clock] = yield* rows<{ readonly started: string }>(connection, "SELECT clock_timestamp()::text AS started")
-  yield* runScript(connection, step.file.sql)
+  yield* runScript(connection, step.script)
   if (schema !== undefined && options.grantAccess !== undefined) {
     yield* options.grantAccess(connection, schema)
   }
   yield* run(
     connection,
-    "INSERT INTO holdfast.migration (source, file, sha256, role, started, finished) " +
-      "VALUES ($1, $2, $3, current_user, $4::timestamptz, clock_timestamp())",
-    [step.source.name, step.file.name, step.sha256, clock?.started]
+    "INSERT INTO holdfast.migration (source, file, sha256, role, started, finished, version, release_number, " +
+      "version_number, update_number, sponsor, sponsor_modification) VALUES ($1, $2, $3, current_user, $4::timestamptz, " +
+      "clock_timestamp(), $5, $6::int, $7::int, $8::int, $9::bigint, $10::int)",
+    [
+      step.source.name,
+      step.file.name,
+      step.sha256,
+      clock?.started,
+      built?.text ?? null,
+      built?.version.release ?? null,
+      built?.version.version ?? null,
+      built?.version.update ?? null,
+      built === undefined ? null : String(built.version.sponsor),
+      built?.version.sponsor_modification ?? null
+    ]
   )
 })

@@ -59,7 +59,8 @@ export const lostConnectionToFailure = <A, E, R>(self: Effect.Effect<A, E, R>): 
  * transaction) never hides what the effect ended with: its typed failure stays typed, an interruption an interruption.
  */
 export const withTransaction =
-  (sql: SqlClient.SqlClient) => <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
+  (sql: Pick<SqlClient.SqlClient, "withTransaction">) =>
+  <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
     // Handlers of an interrupted fiber run only where it cannot be interrupted: hence the mask, which is taken off again
     // for the transaction itself.
     Effect.uninterruptibleMask((restore) => {

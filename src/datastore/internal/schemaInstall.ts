@@ -9,9 +9,11 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
 import { type ConnectionFailed, fromSqlError } from "../ConnectionFailed.ts"
-import { make as makeSource, SchemaNotInstalled, type Source } from "../Migrations.ts"
+import { make as makeSource, type Source } from "../Migrations.ts"
 import { targetOf } from "./connection.ts"
-import { apply, type Installed, installed, libraryPrefix } from "./ledger.ts"
+import { apply, installed } from "./ledger.ts"
+import { SchemaNotInstalled } from "./migrationError.ts"
+import { type Installed, libraryPrefix } from "./migrationPlan.ts"
 import { errorText, sqlState } from "./sqlState.ts"
 
 export { installed }
@@ -70,22 +72,29 @@ export const ensureInstalled = Effect.fnUntraced(
       return
     }
     const sql = client.withoutTransforms()
-    const [may] = yield* sql<{ readonly create: boolean; readonly role: string }>`
+    const [may] = yield* sql<{ readonly create: boolean; readonly role: string; readonly owner: string | null }>`
       SELECT current_user::text AS role,
         coalesce(
           (SELECT has_schema_privilege(n.oid, 'CREATE') FROM pg_namespace n WHERE n.nspname = 'holdfast'),
           has_database_privilege(current_database(), 'CREATE')
-        ) AS create`.pipe(Effect.mapError(refuseSqlError(source, client)))
+        ) AS create,
+        (SELECT r.rolname::text FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba
+          WHERE d.datname = current_database() AND pg_has_role(current_user, r.oid, 'MEMBER')
+            AND NOT EXISTS (SELECT FROM pg_namespace n WHERE n.nspname = 'holdfast' AND n.nspowner <> r.oid)) AS owner`
+      .pipe(Effect.mapError(refuseSqlError(source, client)))
     if (may?.create !== true) {
       const problem = `${state.missing.join(", ")} missing, and role ${JSON.stringify(may?.role)} may not install it`
       return yield* refuse(source, "notInstalled", problem, state.newest)
     }
-    yield* apply(client, [source]).pipe(Effect.catch((error) =>
-      error._tag === "SqlError"
-        ? Effect.fail(refuseSqlError(source, client)(error))
-        : Effect.fail(
-          refuse(source, error._tag === "MigrationChanged" ? "changed" : "failed", error.message, state.newest)
-        )
-    ))
+    // As the owner of the database where this role may act as such: it is the owner who upgrades them later.
+    yield* apply(client, [source], may.owner === null ? {} : { role: may.owner }).pipe(
+      Effect.catch((error) =>
+        error._tag === "SqlError"
+          ? Effect.fail(refuseSqlError(source, client)(error))
+          : Effect.fail(
+            refuse(source, error._tag === "MigrationChanged" ? "changed" : "failed", error.message, state.newest)
+          )
+      )
+    )
   }
 )

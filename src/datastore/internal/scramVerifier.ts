@@ -3,13 +3,11 @@
  *
  * A verifier proves that a client knows a password and does not contain it. Computing it here, and sending it in the place
  * of the password, keeps the password out of statements, logs and `pg_stat_activity` of the server altogether.
- *
- * The password is taken as it is, without SASLprep, as this library's own client does; only passwords with unusual Unicode
- * characters differ from what `psql` would make of them.
  */
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import { createHash, createHmac, pbkdf2, randomBytes } from "node:crypto"
+import { saslprep } from "./saslprep.ts"
 
 /** The iteration count and the salt length that Postgres itself uses. */
 const iterations = 4096
@@ -21,7 +19,7 @@ const hmac = (key: Uint8Array, text: string): Uint8Array => createHmac("sha256",
 export const scramVerifier = (password: Redacted.Redacted): Effect.Effect<string> =>
   Effect.callback<string>((resume) => {
     const salt = randomBytes(saltBytes)
-    pbkdf2(Redacted.value(password), salt, iterations, 32, "sha256", (error, salted) => {
+    pbkdf2(saslprep(Redacted.value(password)), salt, iterations, 32, "sha256", (error, salted) => {
       if (error !== null) {
         return resume(Effect.die(new Error("PBKDF2 failed")))
       }
