@@ -21,6 +21,7 @@ import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as SqlClient from "effect/sql/SqlClient"
+import * as DbTypes from "../dbtypes/DbTypes.ts"
 import { ConnectionFailed } from "./ConnectionFailed.ts"
 import type { ContextRegistry } from "./ContextRegistry.ts"
 import {
@@ -134,7 +135,10 @@ export class Datastore extends Context.Service<Datastore, {
 export interface Services<out E = never> {
   /** Where the contexts are entered under their names. Default: nowhere. */
   readonly contextRegistry?: ContextRegistry<E> | undefined
-  /** How values of Postgres types that the driver does not know are read and written. */
+  /**
+   * How values of Postgres types are read and written. Default: `DbTypes.registry`, which knows ranges, intervals and
+   * addresses beside what the driver knows; `DbTypes.register` adds that to a registry of your own.
+   */
   readonly types?: PgTypes.Registry | undefined
 }
 
@@ -167,7 +171,7 @@ const make = Effect.fnUntraced(function*<E>(
         databaseRole: context.databaseRole,
         databasePassword: context.databasePassword,
         applicationName: `holdfast ${contextName}`,
-        types: services.types
+        types: services.types ?? DbTypes.registry
       },
       size: context.startingPoolSize,
       closeWithin: defaultWithin

@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, Config, ConfigProvider, Context, Effect, Exit, Layer, Logger, Redacted } from "effect"
 import { SqlClient } from "effect/sql"
 import { Datastore, DatastoreContext } from "holdfast/datastore"
+import { IntegerRange } from "holdfast/dbtypes"
 import { admin as superuser, connectAsSuperuser, makeInput, runtime, withDatastore } from "./support.ts"
 
 const whoAmI = Effect.gen(function*() {
@@ -41,6 +42,18 @@ describe("Datastore", () => {
           assert.strictEqual(yield* whoAmI.pipe(Effect.provide(DatastoreContext.layer(name))), role)
         }
       }).pipe(Effect.provide(Datastore.layer(runtime(input)))))
+  })
+
+  it.live("a context reads and writes ranges, intervals and addresses as the values of the library", () => {
+    const input = makeInput()
+    return withDatastore(input, () =>
+      Effect.gen(function*() {
+        const sql = yield* SqlClient.SqlClient
+        const range = IntegerRange.makeUnsafe({ lower: 1n, upper: 5n, bounds: "[]" })
+        const [row] = yield* sql<{ range: unknown; same: boolean }>`
+          SELECT int8range(1, 6) AS range, int8range(1, 6) = ${range} AS same`
+        assert.deepStrictEqual(row, { range, same: true })
+      }).pipe(Datastore.withContext("app"), Effect.provide(Datastore.layer(runtime(input)))))
   })
 
   it.live("a context is one client, however often it is asked for, and closing the datastore closes its connections", () => {
