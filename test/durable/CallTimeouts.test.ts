@@ -4,7 +4,7 @@
  */
 import { PgClient } from "@effect/sql-pg"
 import { assert, layer } from "@effect/vitest"
-import { Effect, Fiber } from "effect"
+import { Cause, Effect, Exit, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import * as CuttableProxy from "../support/CuttableProxy.ts"
 import * as Nodes from "../support/Nodes.ts"
@@ -63,6 +63,20 @@ layer(Nodes.layerMemory)("CallTimeouts, by the clock", (it) => {
       yield* TestClock.adjust("10 minutes")
       assert.isUndefined(endless.pollUnsafe())
       yield* Fiber.interrupt(endless)
+    }))
+
+  it.effect("a timeout that is none is a defect of the call that runs with it, and names the field", () =>
+    Effect.gen(function*() {
+      const store = yield* Nodes.Store
+      const node = yield* store.start({ servers: CounterLive })
+      const counter = (yield* node.run(Counter.client()))("no timeout")
+      for (const timeout of [0, -1, Number.NaN]) {
+        const exit = yield* Effect.exit(counter.call.AddAndGet({ by: 1 }, { timeout }))
+        if (Exit.isSuccess(exit)) return assert.fail(`${timeout} is a timeout`)
+        assert.isTrue(Cause.hasDies(exit.cause))
+        assert.include(Cause.pretty(exit.cause), "timeout")
+      }
+      assert.strictEqual(yield* counter.call.Get(), 0)
     }))
 
   it.effect("a call that was given up may still be done, and its reply goes nowhere", () =>

@@ -4,12 +4,12 @@
  */
 import { PgClient } from "@effect/sql-pg"
 import { assert, layer } from "@effect/vitest"
-import { Duration, Effect, Exit, Fiber, Layer, Option, Result, Scope } from "effect"
+import { Duration, Effect, Exit, Fiber, Latch, Layer, Option, Result, Scope } from "effect"
 import { DurableServerError } from "holdfast/durable"
 import * as CuttableProxy from "../support/CuttableProxy.ts"
 import * as Nodes from "../support/Nodes.ts"
 import * as TestPostgres from "../support/TestPostgres.ts"
-import { Counter, CounterLive, Journal, JournalLive } from "./fixtures/servers.ts"
+import { Counter, CounterLive, Journal, JournalLive, journalLive } from "./fixtures/servers.ts"
 
 const reasonOf = <A, E>(result: Result.Result<A, E>): string =>
   Result.isFailure(result) && result.failure instanceof DurableServerError.DurableServerError
@@ -142,6 +142,29 @@ layer(TestPostgres.layer, { excludeTestServices: true })("Closing", (it) => {
 })
 
 for (const [name, StoreLive] of Nodes.stores) {
+  layer(StoreLive, { excludeTestServices: true })(`Closing, behind a line: ${name}`, (it) => {
+    it.effect("what waits behind a long line is put in line, and does not keep the node from closing", () =>
+      Effect.gen(function*() {
+        const store = yield* Nodes.Store
+        const began = yield* Latch.make()
+        const node = yield* store.start({
+          servers: journalLive((entry) => entry === "0" && began.openUnsafe()),
+          node: { drainTimeout: "10 seconds" }
+        })
+        const producer = yield* store.start()
+        const here = (yield* node.run(Journal.client()))("behind a line")
+        const there = (yield* producer.run(Journal.client()))("behind a line")
+        yield* here.call.Write({ entry: "first" })
+        yield* there.castAll((cast) => ["0", "1", "2"].map((entry) => cast.WriteSlowly({ entry, millis: 200 })))
+        yield* began.await
+        const own = yield* Effect.forkChild(here.cast.Write({ entry: "own" }), { startImmediately: true })
+        yield* Nodes.within("2 seconds", node.close)
+        yield* Fiber.join(own)
+        yield* store.start({ servers: JournalLive })
+        assert.deepStrictEqual(yield* there.call.Read(), ["first", "0", "1", "2", "own"])
+      }))
+  })
+
   layer(StoreLive, { excludeTestServices: true })(`Closing, handlers alone: ${name}`, (it) => {
     it.effect("handlers can be taken out of a node that goes on: its callers go on elsewhere, also under load", () =>
       Effect.gen(function*() {
@@ -177,6 +200,25 @@ for (const [name, StoreLive] of Nodes.stores) {
         yield* other.close
         yield* node.run(Layer.buildWithScope(Layer.fresh(CounterLive), yield* Effect.scope))
         assert.strictEqual(yield* counter("taken out").call.Get(), acknowledged)
+      }))
+
+    it.effect("servers that cannot be given back when their handlers close are given back as soon as they can", () =>
+      Effect.gen(function*() {
+        const store = yield* Nodes.Store
+        const gate = yield* Latch.make(true)
+        const node = yield* store.start({
+          node: { drainTimeout: "100 millis" },
+          storage: ({ release }) => ({ release: (servers) => Effect.andThen(gate.await, release(servers)) })
+        })
+        const handlers = yield* Scope.fork(yield* Effect.scope)
+        yield* node.run(Layer.buildWithScope(Layer.fresh(CounterLive), handlers))
+        yield* (yield* node.run(Counter.client()))("given back").call.Add({ by: 1 })
+        const other = yield* store.start({ servers: CounterLive, node: { pollInterval: "50 millis" } })
+        yield* gate.close
+        yield* Nodes.within("2 seconds", Scope.close(handlers, Exit.void))
+        yield* gate.open
+        const counter = (yield* other.run(Counter.client()))("given back")
+        assert.strictEqual(yield* Nodes.within("3 seconds", counter.call.AddAndGet({ by: 1 })), 2)
       }))
   })
 }

@@ -25,7 +25,30 @@ const CounterLive = Counter.toLayer({
   }
 })
 
-const TestLive = CounterLive.pipe(Layer.provideMerge(DurableNode.layerMemory))
+/** Its operations are called as things are called that objects have anyway, or that the machinery might want for itself. */
+class Named extends DurableServer.make("Named", {
+  state: Schema.Struct({ heard: Schema.Array(Schema.String) }),
+  protocol: [
+    Rpc.make("ref", { success: Schema.String }),
+    Rpc.make("constructor", { success: Schema.String }),
+    Rpc.make("prototype", { success: Schema.String }),
+    Rpc.make("toString", { success: Schema.String }),
+    Rpc.make("heard", { success: Schema.Array(Schema.String) })
+  ]
+}) {}
+
+const NamedLive = Named.toLayer({
+  init: () => ({ heard: [] }),
+  handlers: {
+    ref: ({ reply, state }) => reply("ref", { heard: [...state.heard, "ref"] }),
+    constructor: ({ reply, state }) => reply("constructor", { heard: [...state.heard, "constructor"] }),
+    prototype: ({ reply, state }) => reply("prototype", { heard: [...state.heard, "prototype"] }),
+    toString: ({ reply, state }) => reply("toString", { heard: [...state.heard, "toString"] }),
+    heard: ({ reply, state }) => reply(state.heard)
+  }
+})
+
+const TestLive = Layer.merge(CounterLive, NamedLive).pipe(Layer.provideMerge(DurableNode.layerMemory))
 
 layer(TestLive)("DurableServer", (it) => {
   it.effect("a call sees every cast acknowledged before it", () =>
@@ -50,6 +73,18 @@ layer(TestLive)("DurableServer", (it) => {
       assert.strictEqual(yield* counter("c").call.AddOnce({ id: "x", by: 5 }), 5)
       assert.strictEqual(yield* counter("c").call.AddOnce({ id: "x", by: 5 }), 5)
       assert.strictEqual(yield* counter("c").call.Get(), 5)
+    }))
+
+  it.effect("an operation may have any name", () =>
+    Effect.gen(function*() {
+      const named = (yield* Named.client())("named")
+      const names = ["ref", "constructor", "prototype", "toString"] as const
+      for (const name of names) {
+        assert.strictEqual(yield* named.call[name](), name)
+        yield* named.cast[name]()
+        yield* named.castAll((cast) => [cast[name]()])
+      }
+      assert.deepStrictEqual(yield* named.call.heard(), names.flatMap((name) => [name, name, name]))
     }))
 
   it.effect("interrupting a caller leaves nothing behind", () =>

@@ -4,13 +4,14 @@
  */
 import { PgClient } from "@effect/sql-pg"
 import { assert, layer } from "@effect/vitest"
-import { Effect, Fiber, Redacted } from "effect"
+import { Cause, Context, Effect, Exit, Fiber, Layer, Redacted } from "effect"
+import { DurableStorage, PostgresStorage } from "holdfast/durable"
 import { randomBytes } from "node:crypto"
 import { inspect } from "node:util"
 import * as CuttableProxy from "../support/CuttableProxy.ts"
 import * as Nodes from "../support/Nodes.ts"
 import * as TestPostgres from "../support/TestPostgres.ts"
-import { Counter, CounterLive } from "./fixtures/servers.ts"
+import { Counter, CounterLive, Journal, JournalLive } from "./fixtures/servers.ts"
 
 const secret = "a secret that nobody may read"
 
@@ -44,6 +45,12 @@ const sessions = Effect.flatMap(
   (sql) =>
     sql`SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'holdfast %'`
 )
+
+/** A storage, for nodes to be started on one after the other. */
+const storageOf = (url: Redacted.Redacted) =>
+  Layer.build(Layer.fresh(Layer.provide(PostgresStorage.layer, PgClient.layer({ url, maxConnections: 2 })))).pipe(
+    Effect.map(Context.get(DurableStorage.DurableStorage))
+  )
 
 layer(TestPostgres.layer, { excludeTestServices: true })("NodeStart", (it) => {
   it.effect("a role that may not create the missing tables is told what to install", () =>
@@ -105,6 +112,50 @@ layer(TestPostgres.layer, { excludeTestServices: true })("NodeStart", (it) => {
         { concurrency: "unbounded" }
       )
       assert.deepStrictEqual([...counts].sort(), [1, 2, 3, 4])
+    }))
+
+  it.effect("a storage in Postgres has one node at a time: a second one is refused, and the first one goes on", () =>
+    Effect.gen(function*() {
+      const storage = yield* storageOf((yield* TestPostgres.TestDatabase).url)
+      const node = yield* Nodes.startOn(storage, { servers: CounterLive })
+      const exit = yield* Effect.exit(Nodes.startOn(storage, { servers: CounterLive }))
+      if (Exit.isSuccess(exit)) return assert.fail("there are two")
+      assert.isTrue(Cause.hasDies(exit.cause))
+      assert.include(Cause.pretty(exit.cause), "a PostgresStorage has one node")
+      assert.strictEqual(yield* (yield* node.run(Counter.client()))("one node").call.AddAndGet({ by: 1 }), 1)
+    }))
+
+  it.effect("a node that comes after another one on the same storage works, and hears nothing that was meant for it", () =>
+    Effect.gen(function*() {
+      const { url } = yield* TestPostgres.TestDatabase
+      const holder = yield* Nodes.start({ url, servers: JournalLive })
+      const held = yield* holder.run(Journal.client())
+      yield* held("old").call.Write({ entry: "first" })
+      for (const entry of ["first", "second"]) yield* held("new").call.Write({ entry })
+      const storage = yield* storageOf(url)
+      // The first call of each: that of the first node is answered while the second one waits for its own.
+      const first = yield* Nodes.startOn(storage)
+      const firstId = yield* first.id
+      const old = (yield* first.run(Journal.client()))("old")
+      const closed = yield* Effect.forkChild(Effect.flip(old.call.WriteSlowly({ entry: "second", millis: 300 })), {
+        startImmediately: true
+      })
+      const line = yield* PgClient.PgClient
+      yield* Effect.repeat(
+        Effect.delay(
+          line<{ readonly pushed: number }>`SELECT max(pushed)::int AS pushed FROM holdfast.inbox`,
+          "5 millis"
+        ),
+        { until: ([row]) => (row?.pushed ?? 0) > 0, times: 400 }
+      )
+      yield* first.close
+      assert.strictEqual((yield* Fiber.join(closed)).reason._tag, "NodeClosed")
+      const second = yield* Nodes.startOn(storage, { servers: CounterLive, node: { pollInterval: "20 millis" } })
+      assert.notStrictEqual(yield* second.id, firstId)
+      const sent = yield* second.run(Journal.client())
+      assert.strictEqual(yield* sent("new").call.WriteSlowly({ entry: "third", millis: 500 }), 3)
+      assert.deepStrictEqual(yield* sent("old").call.Read(), ["first", "second"])
+      assert.strictEqual(yield* (yield* second.run(Counter.client()))("own").call.AddAndGet({ by: 1 }), 1)
     }))
 
   it.effect("a role with the rights to the tables, and none to create any, is enough to run", () =>

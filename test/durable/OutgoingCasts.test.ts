@@ -3,13 +3,41 @@
  * or not at all.
  */
 import { assert, layer } from "@effect/vitest"
-import { Effect, Fiber, Layer, Schedule, Schema } from "effect"
+import { Deferred, Effect, Exit, Fiber, Latch, Layer, Schedule, Schema } from "effect"
 import { Rpc } from "effect/rpc"
 import { DurableServer } from "holdfast/durable"
 import * as CuttableProxy from "../support/CuttableProxy.ts"
 import * as Nodes from "../support/Nodes.ts"
 import * as TestPostgres from "../support/TestPostgres.ts"
 import { Counter, CounterLive, Journal, JournalLive } from "./fixtures/servers.ts"
+
+/** Leaves it to the background to send what it sends, and does not wait for that. */
+class Careless extends DurableServer.make("Careless", {
+  state: Schema.Struct({}),
+  protocol: [
+    Rpc.make("Send", { payload: { to: Schema.String } }),
+    Rpc.make("SendAll", { payload: { to: Schema.String } })
+  ]
+}) {}
+
+const carelessLive = (sent: (exit: Exit.Exit<void, unknown>) => void) =>
+  Careless.toLayer(
+    Effect.map(Counter.client(), (counter) => {
+      const inBackground = (send: Effect.Effect<void, unknown>) =>
+        Effect.forkDetach(Effect.map(Effect.exit(send), sent), { startImmediately: true })
+      return Careless.of({
+        init: () => ({}),
+        handlers: {
+          Send: ({ noReply, payload }) => Effect.as(inBackground(counter(payload.to).cast.Add({ by: 2 })), noReply()),
+          SendAll: ({ noReply, payload }) =>
+            Effect.as(
+              inBackground(counter(payload.to).castAll((cast) => [cast.Add({ by: 1 }), cast.Add({ by: 1 })])),
+              noReply()
+            )
+        }
+      })
+    })
+  )
 
 /** Sends what it is told to send, to counters and journals, and to itself. */
 class Sender extends DurableServer.make("Sender", {
@@ -148,6 +176,26 @@ for (const [name, StoreLive] of Nodes.stores) {
         assert.strictEqual(error.reason._tag, "MessageParked")
         assert.include(error.message, "calls itself")
       }))
+
+    for (const way of ["Send", "SendAll"] as const) {
+      it.effect(`what a handler's background fiber sends when the handler has ended goes out by itself (${way})`, () =>
+        Effect.gen(function*() {
+          const store = yield* Nodes.Store
+          const told = yield* Deferred.make<Exit.Exit<void, unknown>>()
+          const gate = yield* Latch.make()
+          // The handler is over by the time it is known where that goes.
+          const node = yield* store.start({
+            servers: Layer.merge(carelessLive((exit) => Deferred.doneUnsafe(told, Effect.succeed(exit))), CounterLive),
+            storage: ({ locate }) => ({ locate: (servers) => Effect.andThen(gate.await, locate(servers)) })
+          })
+          const careless = (yield* node.run(Careless.client()))(`background ${way}`)
+          const key = `sent in the background by ${way}`
+          yield* careless.call[way]({ to: key })
+          yield* gate.open
+          assert.isTrue(Exit.isSuccess(yield* Deferred.await(told)))
+          assert.strictEqual(yield* (yield* node.run(Counter.client()))(key).call.Get(), 2)
+        }))
+    }
 
     it.effect("servers that send to each other in one process and from two all arrive", () =>
       Effect.gen(function*() {

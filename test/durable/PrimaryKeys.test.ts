@@ -106,6 +106,26 @@ for (const [name, StoreLive] of Nodes.stores) {
       }))
 
     for (const way of ["where it is held", "by the line"] as const) {
+      it.effect(`a cast with the key of a message that was parked is a message of its own, ${way}`, () =>
+        Effect.gen(function*() {
+          const store = yield* Nodes.Store
+          const world = makeWorld()
+          const node = yield* store.start({
+            servers: fragileLive(world, { defectRetryPolicy: Schedule.recurs(0) })
+          })
+          const sender = way === "by the line" ? yield* store.start() : node
+          const fragile = (yield* sender.run(Fragile.client()))(`cast after parked ${way}`)
+          world.poison.add("poison")
+          yield* Effect.flip(fragile.call.DoOnce({ what: "poison" }))
+          yield* fragile.cast.DoOnce({ what: "poison" })
+          // The second one was parked like the first.
+          yield* fragile.call.Done()
+          world.poison.clear()
+          yield* fragile.cast.DoOnce({ what: "poison" })
+          yield* fragile.cast.DoOnce({ what: "poison" })
+          assert.deepStrictEqual(yield* fragile.call.Done(), ["poison"])
+        }))
+
       it.effect(`a repeat of a message that was parked is tried again, ${way}`, () =>
         Effect.gen(function*() {
           const store = yield* Nodes.Store

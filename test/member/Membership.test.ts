@@ -4,7 +4,8 @@
  */
 import { PgClient } from "@effect/sql-pg"
 import { assert, layer } from "@effect/vitest"
-import { Context, Effect, Exit, Fiber, Layer, type Redacted, Scope } from "effect"
+import { Clock, Context, Effect, Exit, Fiber, Layer, type Redacted, Scope } from "effect"
+import { TestClock } from "effect/testing"
 import { Member } from "holdfast/member"
 import { Counter, CounterLive } from "../durable/fixtures/servers.ts"
 import * as CuttableProxy from "../support/CuttableProxy.ts"
@@ -35,14 +36,20 @@ const until = <E, R>(id: number, holds: (row: Row) => boolean, effect: Effect.Ef
     Effect.tap((row) => Effect.sync(() => assert.isTrue(holds(row), `member ${id}: ${JSON.stringify(row)}`)))
   )
 
-const joinMember = Effect.fnUntraced(function*(url: Redacted.Redacted) {
+const joinMember = Effect.fnUntraced(function*(
+  url: Redacted.Redacted,
+  { lease, statementTimeout }: Pick<Member.Options, "lease" | "statementTimeout"> = {
+    lease: leaseMillis,
+    statementTimeout: "10 seconds"
+  }
+) {
   const scope = yield* Scope.fork(yield* Effect.scope)
   const context = yield* Layer.buildWithScope(
     Layer.fresh(Member.layerPostgres.pipe(
       Layer.provide(PgClient.layer({ url, maxConnections: 1 })),
       Layer.provide(Layer.succeed(Member.MemberOptions, {
-        lease: leaseMillis,
-        statementTimeout: "10 seconds",
+        lease,
+        statementTimeout,
         name: "tested"
       }))
     )),
@@ -72,6 +79,39 @@ layer(TestPostgres.layer, { excludeTestServices: true })("Membership", (it) => {
       assert.deepInclude(yield* rowOf(member.id()), { dead: false, open: 1 })
       yield* close
       assert.deepInclude(yield* rowOf(member.id()), { dead: true, open: 0 })
+    }))
+
+  it.effect("members that died more than a week ago are forgotten, with their lanes; others are not", () =>
+    Effect.gen(function*() {
+      const { url } = yield* TestPostgres.TestDatabase
+      const sql = yield* PgClient.PgClient
+      const members = yield* Effect.forEach(["long dead", "dead", "alive"], () => joinMember(url))
+      const [longDead, dead, alive] = members.map(({ member }) => member.id())
+      yield* Effect.forEach(members.slice(0, 2), ({ close }) => close)
+      yield* sql`UPDATE holdfast.member SET lease_until = lease_until - interval '8 days' WHERE id = ${
+        longDead ?? 0
+      }::int`
+      yield* sql`UPDATE holdfast.member SET lease_until = lease_until - interval '6 days' WHERE id = ${dead ?? 0}::int`
+      const known = Effect.map(
+        sql<{ readonly id: number }>`
+          SELECT m.id::int FROM holdfast.member m JOIN holdfast.lane l ON l.member = m.id ORDER BY m.id`,
+        (rows) => rows.map(({ id }) => id)
+      )
+      const lanes = sql<{ readonly count: number }>`SELECT count(*)::int AS count FROM holdfast.lane`
+      const before = yield* known
+      assert.includeMembers(before, [longDead, dead, alive])
+      // A member sees to it a minute after it has come. This one has a clock of its own, and nothing else to do until then.
+      const clock = yield* TestClock.make()
+      yield* joinMember(url, { lease: "1 hour", statementTimeout: "1 hour" }).pipe(
+        Effect.provideService(Clock.Clock, clock)
+      )
+      yield* clock.adjust("1 minute")
+      const left = yield* Effect.repeat(Effect.delay(known, "10 millis"), {
+        until: (ids) => !ids.includes(longDead ?? 0),
+        times: 300
+      })
+      assert.deepStrictEqual(left.slice(0, -1), before.filter((id) => id !== longDead))
+      assert.strictEqual((yield* lanes)[0]?.count, left.length)
     }))
 
   it.effect("a member whose heart is not heard for a lease is declared dead by another, and comes back anew", () =>

@@ -56,6 +56,10 @@ export interface CuttableProxy {
   readonly welcome: (welcome: Welcome, application?: string) => Effect.Effect<void>
   /** From now on answers take that much longer, in milliseconds. */
   readonly delayAnswers: (millis: number) => Effect.Effect<void>
+  /** From now on a connection breaks when a node sends a statement of more bytes than that. */
+  readonly breakAbove: (bytes: number) => Effect.Effect<void>
+  /** How many have broken of that. */
+  readonly broken: Effect.Effect<number>
   /** How many connections nodes have begun to make so far. */
   readonly attempts: Effect.Effect<number>
   /** Every statement that passed, oldest first. */
@@ -180,6 +184,10 @@ class Link {
       const type = String.fromCharCode(message[0] ?? 0)
       if (ofStatement.has(type)) {
         this.#request.push(message)
+        if (message.length > this.#proxy.bears) {
+          this.#proxy.broken++
+          return this.cut()
+        }
         if (type === "P") {
           this.#statements.set(textUntilNul(message, 5), textUntilNul(message, message.indexOf(0, 5) + 1))
         }
@@ -243,6 +251,8 @@ class Proxy {
   readonly exchanges: Array<Exchange> = []
   readonly server: Server
   delay = 0
+  bears = Number.POSITIVE_INFINITY
+  broken = 0
   attempts = 0
   readonly #traps: Array<Trap> = []
   readonly #welcomes = new Map<string, Welcome>()
@@ -353,6 +363,11 @@ export const make = (to: {
         Effect.sync(() => {
           proxy.delay = millis
         }),
+      breakAbove: (bytes) =>
+        Effect.sync(() => {
+          proxy.bears = bytes
+        }),
+      broken: Effect.sync(() => proxy.broken),
       attempts: Effect.sync(() => proxy.attempts),
       passed: Effect.sync(() => proxy.exchanges.slice())
     }

@@ -6,7 +6,7 @@
  */
 import { PgClient } from "@effect/sql-pg"
 import { Context, Duration, Effect, Exit, Layer, type Redacted, References, Scope } from "effect"
-import { DurableNode, DurableStorage, MemoryStorage } from "holdfast/durable"
+import { DurableNode, DurableStorage, MemoryStorage, PostgresStorage } from "holdfast/durable"
 import { Member } from "holdfast/member"
 import * as TestPostgres from "./TestPostgres.ts"
 
@@ -15,6 +15,8 @@ export interface NodeOptions {
   readonly servers?: Layer.Layer<never, never, DurableNode.DurableNode>
   readonly member?: Partial<Member.Options>
   readonly node?: Partial<DurableNode.Options>
+  /** What is different about its way into the store: to see what goes there, or to make it fail on purpose. */
+  readonly storage?: (storage: DurableStorage.NodeStorage) => Partial<DurableStorage.NodeStorage>
 }
 
 export interface TestNode {
@@ -30,10 +32,26 @@ export interface TestNode {
   readonly close: Effect.Effect<void>
 }
 
+type Storage = DurableStorage.DurableStorage["Service"]
+
+const changed = (storage: Storage, change: NodeOptions["storage"]): Storage =>
+  change === undefined
+    ? storage
+    : { join: (options) => Effect.map(storage.join(options), (joined) => ({ ...joined, ...change(joined) })) }
+
+const layerChanged = (change: NodeOptions["storage"]) =>
+  Layer.provideMerge(
+    DurableNode.layer,
+    Layer.effect(
+      DurableStorage.DurableStorage,
+      Effect.map(DurableStorage.DurableStorage, (storage) => changed(storage, change))
+    ).pipe(Layer.provide(PostgresStorage.layer))
+  )
+
 /** The layer of a node of its own on Postgres. */
 export const layer = (options: NodeOptions & { readonly url: Redacted.Redacted }) =>
   (options.servers ?? Layer.empty).pipe(
-    Layer.provideMerge(DurableNode.layerPostgres),
+    Layer.provideMerge(options.storage === undefined ? DurableNode.layerPostgres : layerChanged(options.storage)),
     Layer.provide(Layer.mergeAll(
       PgClient.layer({ url: options.url, maxConnections: 2 }),
       Layer.succeed(Member.MemberOptions, {
@@ -69,6 +87,16 @@ const startLayer = Effect.fnUntraced(function*<E>(
 /** Starts a node on Postgres, for as long as the scope lasts or until it is closed. */
 export const start = (options: NodeOptions & { readonly url: Redacted.Redacted }) => startLayer(layer(options))
 
+/** Starts a node on a storage that is there already, which may have others. */
+export const startOn = (storage: Storage, options: NodeOptions = {}) =>
+  startLayer(
+    (options.servers ?? Layer.empty).pipe(
+      Layer.provideMerge(DurableNode.layer),
+      Layer.provideMerge(Layer.succeed(DurableStorage.DurableStorage, changed(storage, options.storage))),
+      Layer.provide(Layer.succeed(DurableNode.DurableNodeOptions, { ...DurableNode.defaults, ...options.node }))
+    )
+  )
+
 /** A store, and nodes on it. */
 export class Store extends Context.Service<Store, {
   readonly start: (options?: NodeOptions) => Effect.Effect<TestNode, never, Scope.Scope>
@@ -78,14 +106,7 @@ export class Store extends Context.Service<Store, {
 export const layerMemory: Layer.Layer<Store> = Layer.effect(
   Store,
   Effect.map(DurableStorage.DurableStorage, (storage) => ({
-    start: (options: NodeOptions = {}) =>
-      startLayer(
-        (options.servers ?? Layer.empty).pipe(
-          Layer.provideMerge(DurableNode.layer),
-          Layer.provideMerge(Layer.succeed(DurableStorage.DurableStorage, storage)),
-          Layer.provide(Layer.succeed(DurableNode.DurableNodeOptions, { ...DurableNode.defaults, ...options.node }))
-        )
-      )
+    start: (options: NodeOptions = {}) => startOn(storage, options)
   }))
 ).pipe(Layer.provide(MemoryStorage.layer), Layer.fresh)
 
