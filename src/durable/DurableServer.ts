@@ -156,7 +156,7 @@ type RpcOf<Self extends Any, T extends string> = Extract<Self["~Rpcs"], { readon
  */
 export interface Request<Self extends Any, T extends string> {
   readonly payload: Rpc.Payload<RpcOf<Self, T>>
-  /** The state as every earlier message left it. */
+  /** The state as every earlier message left it. A value: a next state is a new one, and this one is never changed. */
   readonly state: StateOf<Self>
   readonly key: KeyOf<Self>
   /** Whether somebody waits for the answer. */

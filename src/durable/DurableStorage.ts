@@ -296,7 +296,7 @@ export interface NodeStorage {
   readonly release: (
     servers: ReadonlyArray<{ readonly id: number; readonly version: number | undefined }>
   ) => Effect.Effect<void, NodeLost>
-  /** Commits a group: each member alone is done or refused, all at once and durably. */
+  /** Commits a group: each member alone is done or refused, all at once and durably. After a defect nothing of it was done. */
   readonly commit: (group: ReadonlyArray<Member>) => Effect.Effect<ReadonlyArray<Verdict>, NodeLost>
   /** Reads on in lines, from behind a position. */
   readonly read: (

@@ -222,3 +222,26 @@ for (const [name, StoreLive] of Nodes.stores) {
       }))
   })
 }
+
+layer(Nodes.layerMemory, { excludeTestServices: true })("Closing, of one kind", (it) => {
+  it.effect("while its servers cannot be given back, those of other kinds go on", () =>
+    Effect.gen(function*() {
+      const store = yield* Nodes.Store
+      const gate = yield* Latch.make(true)
+      const node = yield* store.start({
+        servers: JournalLive,
+        node: { drainTimeout: "100 millis" },
+        storage: ({ release }) => ({ release: (servers) => Effect.andThen(gate.await, release(servers)) })
+      })
+      const handlers = yield* Scope.fork(yield* Effect.scope)
+      yield* node.run(Layer.buildWithScope(Layer.fresh(CounterLive), handlers))
+      yield* (yield* node.run(Counter.client()))("x").call.Add({ by: 1 })
+      const journal = (yield* node.run(Journal.client()))("x")
+      yield* journal.call.Write({ entry: "first" })
+      yield* gate.close
+      yield* Scope.close(handlers, Exit.void)
+      const exit = yield* Effect.exit(journal.call.Write({ entry: "second" }, { timeout: "2 seconds" }))
+      yield* gate.open
+      assert.isTrue(Exit.isSuccess(exit), String(exit))
+    }))
+})

@@ -44,6 +44,8 @@ for (const [name, StoreLive] of Nodes.stores) {
           if (reason._tag !== "InvalidMessage") return assert.fail(`${what}: ${reason._tag}`)
           assert.strictEqual(reason.field, what.split(",")[0], what)
           assert.isAbove(reason.issue.length, 10, what)
+          // Where in the payload, too.
+          if (reason.field === "payload" && what !== "payload, nothing") assert.include(reason.issue, "[\"by\"]", what)
         }
         assert.strictEqual(yield* node.residents, 0)
         assert.strictEqual(yield* counter("a").call.Get(), 0)

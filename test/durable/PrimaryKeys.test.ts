@@ -3,7 +3,7 @@
  * it is done once, and every caller has the one answer.
  */
 import { assert, layer } from "@effect/vitest"
-import { Duration, Effect, Fiber, Schedule } from "effect"
+import { Duration, Effect, Fiber, Latch, Schedule } from "effect"
 import { TestClock } from "effect/testing"
 import * as Nodes from "../support/Nodes.ts"
 import { Counter, CounterLive, Fragile, fragileLive, makeWorld } from "./fixtures/servers.ts"
@@ -145,6 +145,47 @@ for (const [name, StoreLive] of Nodes.stores) {
           assert.deepStrictEqual(yield* fragile.call.Done(), ["poison"])
         }))
     }
+
+    /** A step with a message and its repeat, held at its commit, which will be refused since the line moves meanwhile. */
+    const inVoidStep = Effect.fnUntraced(function*(key: string) {
+      const store = yield* Nodes.Store
+      const gate = yield* Latch.make(true)
+      const atGate = yield* Latch.make()
+      const node = yield* store.start({
+        servers: CounterLive,
+        storage: ({ commit }) => ({
+          commit: (group) => Effect.andThen(atGate.open, Effect.andThen(gate.await, commit(group)))
+        })
+      })
+      const producer = yield* store.start()
+      const counter = (yield* node.run(Counter.client()))(key)
+      yield* counter.call.Add({ by: 1 })
+      yield* gate.close
+      yield* atGate.close
+      const start = { startImmediately: true }
+      const first = yield* Effect.forkChild(counter.call.AddOnce({ id: "a", by: 1 }), start)
+      const second = yield* Effect.forkChild(counter.call.AddOnce({ id: "a", by: 1 }), start)
+      yield* atGate.await
+      yield* (yield* producer.run(Counter.client()))(key).cast.Add({ by: 10 })
+      return { counter, first, gate, second }
+    })
+
+    it.effect("repeats in a step that becomes void have the answer of the one that counts", () =>
+      Effect.gen(function*() {
+        const { counter, first, gate, second } = yield* inVoidStep("void")
+        yield* gate.open
+        assert.deepStrictEqual([yield* Fiber.join(first), yield* Fiber.join(second)], [12, 12])
+        assert.strictEqual(yield* counter.call.Get(), 12)
+      }))
+
+    it.effect("a repeat in a step that becomes void is done where the first one is taken back", () =>
+      Effect.gen(function*() {
+        const { counter, first, gate, second } = yield* inVoidStep("taken back")
+        yield* Fiber.interrupt(first)
+        yield* gate.open
+        const answer = yield* Fiber.join(second)
+        assert.deepStrictEqual([answer, yield* counter.call.Get()], [12, 12])
+      }))
   })
 }
 

@@ -25,7 +25,7 @@ const handling = [
   "fails at first",
   "fails slowly at first"
 ] as const
-const ways = ["call", "cast", "cast", "castAll", "call once", "cast once"] as const
+const ways = ["call", "cast", "cast", "castAll", "call once", "cast once", "call twice"] as const
 
 const payload = { entry: Schema.String, handling: Schema.Literals(handling), millis: Schema.Int }
 
@@ -130,7 +130,16 @@ for (const [name, StoreLive] of Nodes.stores) {
               "cast": log.cast.Write(message),
               "castAll": log.castAll((cast) => [cast.Write(message)]),
               "call once": log.call.WriteOnce(message, endless),
-              "cast once": log.cast.WriteOnce(message)
+              "cast once": log.cast.WriteOnce(message),
+              "call twice": Effect.map(
+                Effect.all([log.call.WriteOnce(message, endless), log.call.WriteOnce(message, endless)], {
+                  concurrency: "unbounded"
+                }),
+                ([first, second]) => {
+                  assert.strictEqual(first, second, entry)
+                  return first
+                }
+              )
             }
             const { acknowledged, places, sent } = told.get(key) ?? assert.fail(key)
             sent.add(entry)

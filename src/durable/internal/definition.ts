@@ -7,6 +7,7 @@ import * as PrimaryKey from "effect/PrimaryKey"
 import type * as Rpc from "effect/rpc/Rpc"
 import * as RpcSchema from "effect/rpc/RpcSchema"
 import * as Schema from "effect/Schema"
+import * as SchemaIssue from "effect/SchemaIssue"
 
 /** A value, or what is wrong with it. */
 export type Checked<A> = { readonly ok: true; readonly value: A } | { readonly ok: false; readonly issue: string }
@@ -43,8 +44,12 @@ const checked = <A>(exit: Exit.Exit<A, unknown>): Checked<A> =>
   Exit.isSuccess(exit) ? { ok: true, value: exit.value } : { ok: false, issue: issueOf(Cause.squash(exit.cause)) }
 
 /** One line that says what was expected where. Never the value itself, which may be secret. */
-const issueOf = (error: unknown): string =>
-  (error instanceof Error ? error.message : String(error)).replaceAll(/\s*\n\s*/g, " ")
+const issueOf = (error: unknown): string => {
+  const issue = error instanceof Error && SchemaIssue.isIssue(error.cause) ? formatIssue(error.cause) : undefined
+  return (issue ?? (error instanceof Error ? error.message : String(error))).replaceAll(/\s*\n\s*/g, " ")
+}
+
+const formatIssue = SchemaIssue.makeFormatterDefault()
 
 const attempt = <A>(make: () => A): Checked<A> => {
   try {

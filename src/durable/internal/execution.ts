@@ -204,11 +204,13 @@ export class Execution {
 
   /** Handles one message. `false`: something must be waited for, and goes on by itself. */
   #step(registration: Registration, message: Message): boolean {
-    if (message.recorded === undefined && message.primaryKey !== undefined) {
-      message.recorded = this.#draft?.outcomes.get(message.primaryKey)?.reply
+    let { recorded } = message
+    if (recorded === undefined && message.primaryKey !== undefined) {
+      // Only for as long as this step lasts: should it become void, there never was such an answer.
+      recorded = this.#draft?.outcomes.get(message.primaryKey)?.reply
     }
     const attempts = this.#attempts.get(message.id)
-    if (message.recorded === undefined && attempts !== undefined) {
+    if (recorded === undefined && attempts !== undefined) {
       message.attempts = attempts.count
       if (attempts.exhausted) return this.#park(message, attempts)
       if (attempts.due) {
@@ -217,9 +219,18 @@ export class Execution {
       }
     }
     return this.#withState(registration, message, (state) =>
-      message.recorded === undefined
+      recorded === undefined
         ? this.#attempt(registration, message, state)
-        : this.#add(registration, message, Answer.decode(message.operation, this.#server, message.recorded)))
+        : this.#repeat(message, state, recorded))
+  }
+
+  /** Adds a message that is answered already to the step. */
+  #repeat(message: Message, state: State, recorded: string): boolean {
+    const draft = this.#draftNow(state)
+    this.#take(draft, message)
+    const answer = Answer.decode(message.operation, this.#server, recorded)
+    this.#finish(draft, message, answer, recorded, noReplies, undefined)
+    return true
   }
 
   /** Goes on with the state, which is made first where there is none yet. */
@@ -337,8 +348,8 @@ export class Execution {
     }
     const wantsText = ending !== "later" &&
       (message.primaryKey !== undefined || (message.mode === "call" && this.#repliesByRow(message)))
-    let text: string | undefined = message.recorded
-    if (text === undefined && wantsText) {
+    let text: string | undefined
+    if (wantsText) {
       const encoded = Answer.encode(message.operation, answer)
       if (!encoded.ok) {
         return this.#failed(registration, message, Cause.die(new Error(`the reply does not encode: ${encoded.issue}`)))
@@ -349,7 +360,7 @@ export class Execution {
     draft.state = state
     this.#take(draft, message)
     for (const item of staged.outgoing) draft.outgoing.push(item)
-    if (message.primaryKey !== undefined && message.recorded === undefined) {
+    if (message.primaryKey !== undefined) {
       draft.outcomes.set(message.primaryKey, { primaryKey: message.primaryKey, reply: text, late: false })
     }
     const local: Array<Reply> = []

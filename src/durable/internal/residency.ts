@@ -388,7 +388,9 @@ export class Residency implements Host {
     servers: ReadonlyArray<{ readonly id: number; readonly version: number | undefined }>
   ): Fiber.Fiber<void> {
     return this.fork(
-      servers.length === 0 ? Effect.void : this.committing.withPermit(Effect.ignore(this.storage.release(servers)))
+      servers.length === 0
+        ? Effect.void
+        : Effect.andThen(this.committing.withPermit(Effect.void), Effect.ignore(this.storage.release(servers)))
     )
   }
 
