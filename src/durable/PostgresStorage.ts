@@ -146,13 +146,13 @@ const join = Effect.fnUntraced(function*(
       )),
     commit: (group) =>
       Effect.suspend(() => {
-        const asMember = lost()
-        if (engine.isLost()) return Effect.fail(asMember)
+        if (engine.isLost()) return Effect.fail(lost())
+        const node = member.id()
         const { checkAt, checks, partAt, parts } = apart(group)
         const written: Effect.Effect<ReadonlyArray<Verdict>, NodeLost> = parts.length === 0
           ? Effect.succeed([])
           : Effect.tap(
-            Effect.mapError(engine.lane().commit(statement, parts), () => asMember),
+            Effect.mapError(engine.lane().commit(statement, parts), () => new NodeLost({ node })),
             (verdicts) =>
               Effect.sync(() =>
                 parts.forEach((part, index) => {

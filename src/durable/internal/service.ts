@@ -83,7 +83,8 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
           }))
         )
       ),
-      Effect.forever
+      // Every round waits for something: there is no need to let others have a turn between two of them.
+      Effect.forever({ disableYield: true })
     )
 
   // ---------------------------------------------------------------------------------------------- committing
@@ -180,10 +181,10 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
 
   // Under load, callers that have to take a turn of the event loop before they send again are waited for that long: else the
   // group would split in two halves that take turns. Alone, there is nobody to wait for.
-  const commit = Effect.suspend(() =>
-    node.toCommit.size > 0
-      ? Effect.void
-      : Effect.flatMap(node.toCommit.some, () => lastGroup > 1 ? Effect.yieldNow : Effect.void)
+  const gather = Effect.suspend(() => lastGroup > 1 ? Effect.yieldNow : Effect.void)
+  const commit = Effect.andThen(
+    gather,
+    Effect.suspend(() => node.toCommit.size > 0 ? Effect.void : Effect.andThen(node.toCommit.some, gather))
   ).pipe(Effect.andThen(node.committing.withPermit(commitGroup)))
 
   // ---------------------------------------------------------------------------------------------- locating
