@@ -89,6 +89,17 @@ export interface Claimed {
 }
 
 /**
+ * A server whose life was ended: its number, and the version at which the next one begins.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Killed {
+  readonly id: number
+  readonly version: number
+}
+
+/**
  * A message as it lies in a line.
  *
  * @since 0.1.0
@@ -248,6 +259,7 @@ export type Hint =
   | { readonly _tag: "Lines"; readonly ids: ReadonlyArray<number>; readonly priority: boolean }
   | { readonly _tag: "Replies" }
   | { readonly _tag: "Unattended" }
+  | { readonly _tag: "Killed"; readonly id: number; readonly version: number; readonly answer: string }
   | { readonly _tag: "Everything" }
 
 /**
@@ -298,6 +310,11 @@ export interface NodeStorage {
   ) => Effect.Effect<void, NodeLost>
   /** Commits a group: each member alone is done or refused, all at once and durably. After a defect nothing of it was done. */
   readonly commit: (group: ReadonlyArray<Member>) => Effect.Effect<ReadonlyArray<Verdict>, NodeLost>
+  /**
+   * Ends the life of a server: state, line, lock, keys and what was set aside are gone, and the calls in its line are answered
+   * with this text. Its number stays, its version goes on. The holder hears of it. `undefined`: there is no such server.
+   */
+  readonly kill: (server: Address, answer: string) => Effect.Effect<Killed | undefined, NodeLost>
   /** Reads on in lines, from behind a position. */
   readonly read: (
     lines: ReadonlyArray<{ readonly id: number; readonly after: number; readonly limit: number }>

@@ -31,6 +31,7 @@ import {
 } from "./DurableStorage.ts"
 import { Gathering } from "./internal/gathering.ts"
 import { apart, checksSql, checkVerdicts, groupStatement, type GrownLine, int8 } from "./internal/postgres/commit.ts"
+import { killStatement } from "./internal/postgres/kill.ts"
 import * as statements from "./internal/postgres/statements.ts"
 import { sql } from "./internal/sql.gen.ts"
 
@@ -44,6 +45,7 @@ export const migrations: Source = librarySource("durable", sql)
 
 const lines = "lines:"
 const urgentLines = "urgent lines:"
+const killed = "killed:"
 const replies = "replies"
 const unattended = "unattended"
 
@@ -51,6 +53,10 @@ const unattended = "unattended"
 const toHint = (payload: string): Hint => {
   if (payload === replies) return { _tag: "Replies" }
   if (payload === unattended) return { _tag: "Unattended" }
+  if (payload.startsWith(killed)) {
+    const [id, version, ...answer] = payload.slice(killed.length).split(":")
+    return { _tag: "Killed", id: Number(id), version: Number(version), answer: answer.join(":") }
+  }
   for (const prefix of [lines, urgentLines]) {
     if (!payload.startsWith(prefix)) continue
     const ids = payload.slice(prefix.length).split(",").map(Number)
@@ -175,6 +181,22 @@ const join = Effect.fnUntraced(function*(
           checkAt.forEach((at, index) => verdicts[at] = checked[index] ?? { _tag: "Superseded" })
           return verdicts
         })
+      }),
+    kill: (server, answer) =>
+      Effect.flatMap(alive(find([server])), ([found]) => {
+        if (found === undefined) return Effect.succeed(undefined)
+        const node = member.id()
+        return engine.lane().commit(killStatement, [{ id: found.id, answer }]).pipe(
+          Effect.mapError(() => new NodeLost({ node })),
+          Effect.map(([verdict]) => {
+            for (const to of verdict?.told ?? []) engine.hint({ to, payload: replies })
+            const version = verdict?.version ?? 0
+            if (verdict?.holder !== undefined && verdict.holder !== node) {
+              engine.hint({ to: verdict.holder, payload: `${killed}${found.id}:${version}:${answer}` })
+            }
+            return { id: found.id, version }
+          })
+        )
       }),
     read: (wanted) =>
       alive(Effect.map(

@@ -33,7 +33,7 @@ export const int8 = (values: ReadonlyArray<number | null | undefined>): PgTypes.
 
 export { text }
 
-const numbers = (value: unknown): ReadonlyArray<number> =>
+export const numbers = (value: unknown): ReadonlyArray<number> =>
   Array.isArray(value) ? value.map((item) => item === null ? 0 : Number(item)) : []
 
 // ------------------------------------------------------------------------------------------------ states only
