@@ -166,6 +166,17 @@ export interface Outgoing {
 }
 
 /**
+ * A transaction of the storage's own that a handler has opened. Only the storage that made it knows what it is.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface OpenTransaction {
+  /** Rolls it back, unless it has ended. */
+  readonly close: Effect.Effect<void>
+}
+
+/**
  * One server's step from one version to the next, with all that goes with it. It is done whole or not at all.
  *
  * @since 0.1.0
@@ -192,6 +203,8 @@ export interface Transition {
   readonly replies: ReadonlyArray<Reply>
   readonly outgoing: ReadonlyArray<Outgoing>
   readonly parked: ReadonlyArray<Parked>
+  /** What the step is to be committed in, and with. The storage ends it, whatever the verdict. */
+  readonly transaction: OpenTransaction | undefined
 }
 
 /**

@@ -214,6 +214,9 @@ class Store {
 
   #decide(member: Member): Verdict {
     if (member._tag === "Enqueue") return { _tag: "Done", pushed: 0 }
+    if (member._tag === "Transition" && member.transaction !== undefined) {
+      return { _tag: "Failed", failure: "a storage in memory has no transactions" }
+    }
     const server = this.#servers.get(member.id)
     if (server === undefined) return { _tag: "Superseded" }
     if (member._tag === "Transition") {
