@@ -72,7 +72,9 @@ for (const [name, storeLayer] of Nodes.stores) {
           })
           fibers.push(yield* Effect.forkChild(here.call.Look(), start))
           fibers.push(yield* Effect.forkChild(there.call.Look(), start))
+          // Behind the others, whichever way those went: what is on its way into the line would come to the next life.
           yield* there.cast.Add({ what: "gone" })
+          yield* here.cast.Add({ what: "gone too" })
           yield* Nodes.within("4 seconds", (yield* killer.run(Tank.client()))(key).kill("enough"))
           for (const fiber of fibers) {
             const error = yield* Nodes.within("4 seconds", Effect.flip(Fiber.join(fiber)))
