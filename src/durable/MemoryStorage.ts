@@ -2,7 +2,7 @@
  * A storage that keeps everything in this process: for tests, under `TestClock` too, and for trying things out.
  *
  * It keeps every promise that does not need a disk. Several nodes may share one, and see of each other what they would see
- * of each other through a database. Nothing in it waits for a clock.
+ * of each other through a database. Nothing in it waits for a clock; what was scheduled is in line at its very millisecond.
  *
  * @since 0.1.0
  */
@@ -16,6 +16,7 @@ import {
   type Claim,
   DurableStorage,
   type Hint,
+  type Later,
   type LineRead,
   type Located,
   type Member,
@@ -26,8 +27,10 @@ import {
   type Reply,
   type StoredMessage,
   type Transition,
-  type Verdict
+  type Verdict,
+  type Wanted
 } from "./DurableStorage.ts"
+import { Agenda } from "./internal/agenda.ts"
 import { Gathering } from "./internal/gathering.ts"
 
 interface Server extends Address {
@@ -37,6 +40,7 @@ interface Server extends Address {
   pushed: number
   holder: number | undefined
   state: string | undefined
+  stateVersion: number
   lock: StoredMessage | undefined
   readonly line: Array<{ readonly position: number; readonly message: StoredMessage }>
   readonly outcomes: Map<string, Kept>
@@ -62,6 +66,7 @@ class Store {
   readonly #nodes = new Map<number, Node>()
   /** Replies outlive the node that waits for them, as rows would. */
   readonly #replies = new Map<number, Map<number, Reply>>()
+  readonly #agenda = new Agenda()
   readonly #clock: Clock.Clock
 
   constructor(clock: Clock.Clock) {
@@ -104,6 +109,7 @@ class Store {
         pushed: 0,
         holder: undefined,
         state: undefined,
+        stateVersion: 1,
         lock: undefined,
         line: [],
         outcomes: new Map(),
@@ -124,10 +130,14 @@ class Store {
     return { id: server.id, holder: this.#liveHolder(server) }
   }
 
-  claim(node: number, address: Address): Claim {
-    const server = this.#server(address)
+  claim(node: number, wanted: Wanted): Claim {
+    this.deliverDue()
+    const server = this.#server(wanted)
     const holder = this.#liveHolder(server)
     if (holder !== undefined && holder !== node) return { _tag: "HeldElsewhere", id: server.id, holder }
+    if (wanted.stateVersion !== undefined && server.stateVersion > wanted.stateVersion) {
+      return { _tag: "TooNew", id: server.id, stateVersion: server.stateVersion }
+    }
     server.holder = node
     server.version++
     return {
@@ -137,6 +147,7 @@ class Store {
       taken: server.taken,
       pushed: server.pushed,
       state: server.state,
+      stateVersion: server.stateVersion,
       lock: server.lock
     }
   }
@@ -149,6 +160,7 @@ class Store {
   }
 
   read(id: number, after: number, limit: number): LineRead {
+    this.deliverDue()
     const server = this.#servers.get(id)
     if (server === undefined) return { head: [], priority: [] }
     const behind = server.line.filter(({ position }) => position > after).map(({ message, position }) => ({
@@ -173,8 +185,11 @@ class Store {
 
   /** Every member is decided as things stood before the group, and only then is anything written. */
   commit(group: ReadonlyArray<Member>, retentionMillis: number): ReadonlyArray<Verdict> {
-    const until = this.#clock.currentTimeMillisUnsafe() + retentionMillis
-    const verdicts = group.map((member) => this.#decide(member))
+    this.deliverDue()
+    const now = this.#clock.currentTimeMillisUnsafe()
+    const until = now + retentionMillis
+    const cancelled = new Set<string>()
+    const verdicts = group.map((member) => this.#decide(member, cancelled))
     group.forEach((member, index) => {
       if (verdicts[index]?._tag === "Done" && member._tag === "Transition") this.#apply(member, until)
     })
@@ -182,6 +197,10 @@ class Store {
       if (verdicts[index]?._tag !== "Done" || member._tag === "Check") return
       for (const outgoing of member.outgoing) this.#push(outgoing)
       for (const reply of member.replies) this.#reply(reply)
+    })
+    group.forEach((member, index) => {
+      if (verdicts[index]?._tag !== "Done" || member._tag === "Check" || member.later === undefined) return
+      this.#later(member.later, now)
     })
     return group.map((member, index) => {
       const verdict = verdicts[index]
@@ -193,8 +212,16 @@ class Store {
     })
   }
 
-  #decide(member: Member): Verdict {
-    if (member._tag === "Enqueue") return { _tag: "Done", pushed: 0 }
+  #decide(member: Member, cancelled: Set<string>): Verdict {
+    const missed = member._tag === "Check" ? [] : (member.later?.cancelled ?? []).filter((id) => {
+      const name = Agenda.nameOf(id)
+      const isFirst = !cancelled.has(name)
+      cancelled.add(name)
+      return !isFirst || !this.#agenda.has(id)
+    })
+    if (member._tag === "Enqueue") {
+      return missed.length > 0 ? { _tag: "Missed", cancelled: missed } : { _tag: "Done", pushed: 0 }
+    }
     const server = this.#servers.get(member.id)
     if (server === undefined) return { _tag: "Superseded" }
     if (member._tag === "Transition") {
@@ -206,6 +233,7 @@ class Store {
       }
       if (known.size > 0) return { _tag: "Known", replies: known }
     }
+    if (missed.length > 0) return { _tag: "Missed", cancelled: missed }
     if (member.guard !== undefined && member.guard !== server.pushed) {
       return { _tag: "LineMoved", pushed: server.pushed }
     }
@@ -218,6 +246,7 @@ class Store {
     server.version++
     server.taken = transition.taken
     if (transition.state !== undefined) server.state = transition.state
+    if (transition.stateVersion !== undefined) server.stateVersion = transition.stateVersion
     if (transition.lock !== undefined) server.lock = transition.lock === "none" ? undefined : transition.lock
     while (server.line[0] !== undefined && server.line[0].position <= transition.taken) server.line.shift()
     for (const position of transition.consumed) {
@@ -236,6 +265,27 @@ class Store {
         server.outcomes.delete(primaryKey)
       }
     }
+  }
+
+  #later({ cancelled, scheduled }: Later, now: number): void {
+    for (const id of cancelled) this.#agenda.delete(id)
+    let next = Number.POSITIVE_INFINITY
+    for (const { due, id, message } of scheduled) {
+      const server = this.#servers.get(id)
+      const { primaryKey } = message
+      if (server === undefined) continue
+      if (primaryKey !== undefined && this.#kept(server, primaryKey) !== undefined) continue
+      const at = due._tag === "At" ? due.millis : now + due.millis
+      if (this.#agenda.add({ at, id, message })) next = Math.min(next, at - now)
+    }
+    if (next < Number.POSITIVE_INFINITY) this.#hintAll({ _tag: "Scheduled", millis: next })
+  }
+
+  /** Puts what is due in line. In how many milliseconds there will be more. */
+  deliverDue(): number | undefined {
+    const now = this.#clock.currentTimeMillisUnsafe()
+    for (const outgoing of this.#agenda.takeDue(now)) this.#push(outgoing)
+    return this.#agenda.nextAt === undefined ? undefined : this.#agenda.nextAt - now
   }
 
   #reply(reply: Reply): void {
@@ -289,6 +339,8 @@ const joinStore = (store: Store, retentionMillis: number): Effect.Effect<NodeSto
         unattended: (kinds, after) => alive(() => store.unattended(id.current, kinds, after)),
         replies: alive(() => Array.from(node.replies.values())),
         forget: (replies) => alive(() => replies.forEach((reply) => node.replies.delete(reply.call))),
+        deliverDue: alive(() => store.deliverDue()),
+        mayLoseHints: false,
         hints: node.hints.take(Number.MAX_SAFE_INTEGER),
         rejoin: Effect.sync(() => {
           store.leave(id.current)

@@ -10,8 +10,9 @@ import type * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import { CurrentTransition, type LateReply } from "../CurrentTransition.ts"
 import { DurableServerError } from "../DurableServerError.ts"
-import type { Outgoing } from "../DurableStorage.ts"
+import type { Outgoing, ScheduledId } from "../DurableStorage.ts"
 import type { Definition } from "./definition.ts"
+import { LaterWrites } from "./later.ts"
 import type { Message } from "./message.ts"
 import { HandlerLock, HandlerOutcome, HandlerRequest } from "./outcome.ts"
 import { traced } from "./tracing.ts"
@@ -41,9 +42,11 @@ export type Handled =
 export interface Staged {
   readonly outgoing: ReadonlyArray<Outgoing>
   readonly lateReplies: ReadonlyArray<LateReply>
+  /** What it does about messages for later, where it does anything. */
+  readonly later: LaterWrites | undefined
 }
 
-export const nothingStaged: Staged = { outgoing: [], lateReplies: [] }
+export const nothingStaged: Staged = { outgoing: [], lateReplies: [], later: undefined }
 
 const ofOutcome = (value: unknown, staged: Staged): Handled =>
   value instanceof HandlerOutcome
@@ -91,13 +94,15 @@ export interface Running<A> {
 }
 
 /**
- * Runs the handler of a message over a state. Answers at once where the handler does, else through `running`.
+ * Runs the handler of a message over a state. Answers at once where the handler does, else through `running`. `mayCancel`: whether
+ * a message for later may still be there, for all that is known.
  */
 export const handle = (
   registration: Registration,
   server: { readonly id: number; readonly kind: string; readonly key: string; readonly decodedKey: unknown },
   message: Message,
   state: unknown,
+  mayCancel: (id: ScheduledId) => boolean,
   running: Running<Handled>
 ): Handled | undefined => {
   const handler = registration.handlers[message.operation.tag]
@@ -116,6 +121,7 @@ export const handle = (
   if (!Effect.isEffect(answer)) return ofOutcome(answer, nothingStaged)
   const outgoing: Array<Outgoing> = []
   const lateReplies: Array<LateReply> = []
+  let later: LaterWrites | undefined
   let open = true
   const context = Context.add(registration.context, CurrentTransition, {
     kind: server.kind,
@@ -127,6 +133,18 @@ export const handle = (
     },
     answer: (reply) => {
       lateReplies.push(reply)
+    },
+    schedule: (cast) => {
+      if (open) (later ??= new LaterWrites()).schedule(cast)
+      return open
+    },
+    cancel: (id) => {
+      if (!open) return undefined
+      if (later?.unschedule(id) === true) return true
+      if (later?.hasCancelled(id) === true || !mayCancel(id)) return false
+      later ??= new LaterWrites()
+      later.cancel(id)
+      return true
     }
   })
   return run(
@@ -139,7 +157,7 @@ export const handle = (
     ),
     (exit) => {
       open = false
-      return ofExit(exit, { outgoing, lateReplies })
+      return ofExit(exit, { outgoing, lateReplies, later })
     },
     running.started,
     running.done

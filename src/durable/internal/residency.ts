@@ -14,12 +14,14 @@ import * as Schedule from "effect/Schedule"
 import * as Semaphore from "effect/Semaphore"
 import { DurableServerError, NodeClosed, Overloaded } from "../DurableServerError.ts"
 import type { Address, NodeLost, NodeStorage, QueuedMessage, Reply, StoredMessage } from "../DurableStorage.ts"
+import { Alarm } from "./alarm.ts"
 import { type Answer, decode } from "./answer.ts"
 import { Deadlines } from "./deadlines.ts"
 import type { Definition, Operation } from "./definition.ts"
 import type { Attempts, Settlement } from "./environment.ts"
 import { Gathering } from "./gathering.ts"
 import type { Registration } from "./handling.ts"
+import type { Errand } from "./later.ts"
 import type { Batch } from "./mailbox.ts"
 import { type Caller, Message } from "./message.ts"
 import * as metrics from "./metrics.ts"
@@ -65,7 +67,7 @@ export class Residency implements Host {
   }
 
   /** What is to be committed, looked up, read on, and polled for. */
-  readonly toCommit = new Gathering<Resident | Enqueueing>()
+  readonly toCommit = new Gathering<Resident | Enqueueing | Errand>()
   readonly toLocate = new Gathering<Resident>()
   readonly toRead = new Gathering<Resident>()
   readonly toPoll = new Gathering<"lines" | "replies">()
@@ -76,6 +78,10 @@ export class Residency implements Host {
   readonly awaited = new Map<number, AwaitedReply>()
   /** What is on its way into lines, until that is known to be done. */
   readonly enqueued = new Set<Enqueueing>()
+  /** What is to be done about messages for later, until that is known to be done. */
+  readonly errands = new Set<Errand>()
+  /** Rings when something may be due. */
+  readonly alarm: Alarm
   /** The ids this node has had: replies to any of them are for callers here. */
   readonly ids = new Set<number>()
 
@@ -97,6 +103,7 @@ export class Residency implements Host {
     this.storage = storage
     this.#mailboxCapacity = mailboxCapacity
     this.clock = clock
+    this.alarm = new Alarm(clock, this.now)
     this.fork = fork
     this.#joinedAs = storage.node()
     this.ids.add(this.#joinedAs)
@@ -131,6 +138,29 @@ export class Residency implements Host {
     resident.acceptAll({ messages: casts, caller })
   }
 
+  /** Does something about messages for later, once it is known what exactly. */
+  run(errand: Errand, ready: Effect.Effect<void, NodeLost>): void {
+    if (this.#closed) return errand.caller.settle(this.closedAnswer(errand.server, errand.rpc))
+    if (this.errands.size >= this.#mailboxCapacity) {
+      return errand.caller.settle(this.#overloaded(errand.server, errand.rpc))
+    }
+    this.errands.add(errand)
+    this.fork(Effect.andThen(
+      // A node that was given up comes back by itself, and what the storage should never say is for its other parts to tell.
+      Effect.retry(Effect.sandbox(ready), { schedule: Schedule.spaced("20 millis") }),
+      Effect.sync(() => this.toCommit.add(errand))
+    ))
+  }
+
+  #overloaded(server: Address, rpc: string): Answer {
+    return {
+      _tag: "Broken",
+      error: new DurableServerError({
+        reason: new Overloaded({ kind: server.kind, key: server.key, rpc, capacity: this.#mailboxCapacity })
+      })
+    }
+  }
+
   /** Where a message goes, unless it is refused. */
   #admit(definition: Definition, key: Key, rpc: string, caller: Caller): Resident | undefined {
     const server = { kind: definition.kind, key: key.text }
@@ -140,10 +170,7 @@ export class Residency implements Host {
     }
     const resident = this.resident(definition.kind, key)
     if (resident.waiting < this.#mailboxCapacity) return resident
-    caller.settle({
-      _tag: "Broken",
-      error: new DurableServerError({ reason: new Overloaded({ ...server, rpc, capacity: this.#mailboxCapacity }) })
-    })
+    caller.settle(this.#overloaded(server, rpc))
     return undefined
   }
 
@@ -167,6 +194,11 @@ export class Residency implements Host {
       arrival,
       caller
     )
+  }
+
+  /** Why messages to a server are left to others, where its state is of a newer version than this process can read. */
+  tooNew(kind: string, key: string): DurableServerError | undefined {
+    return this.#residents.get(kind)?.get(key)?.tooNew
   }
 
   closedAnswer(server: Address, rpc: string): Answer {
@@ -220,6 +252,8 @@ export class Residency implements Host {
   }
 
   // ---------------------------------------------------------------------------------------------- for residents
+
+  readonly now = (): number => Number(this.clock.monotonicTimeNanosUnsafe() / 1000n) / 1000
 
   arrivals(): number {
     return this.#arrivals
@@ -418,6 +452,7 @@ export class Residency implements Host {
     return Effect.callback((resume) => {
       const check = () => {
         for (const resident of residents()) if (!resident.isQuiet) return
+        if (this.#closed && this.errands.size > 0) return
         this.#watchers.delete(check)
         resume(Effect.void)
       }

@@ -10,7 +10,7 @@
  *
  * At most one step is in flight. What arrives meanwhile waits; handlers run one at a time.
  */
-import { DurableServerError, StateUndecodable } from "../DurableServerError.ts"
+import { DurableServerError, StateTooNew, StateUndecodable } from "../DurableServerError.ts"
 import type { Claimed, Member, Reply, Verdict } from "../DurableStorage.ts"
 import * as Answer from "./answer.ts"
 import type { Environment, Server, Settlement } from "./environment.ts"
@@ -53,6 +53,8 @@ export class Resident implements Server {
   phase: Phase = "unknown"
   /** Why the state cannot be read, where it cannot. */
   broken: DurableServerError | undefined
+  /** Why it is left to others, where its state was stored by a newer version of its definition than this process has. */
+  tooNew: DurableServerError | undefined
   /** When it was last used, for its owner to see. */
   lastUsed = 0
 
@@ -156,10 +158,11 @@ export class Resident implements Server {
   claimed(claim: Claimed, registration: Registration, sentAt: number): void {
     if (this.phase !== "locating") return
     this.id = claim.id
+    this.tooNew = undefined
     this.#line.reset(claim.taken, claim.pushed)
     let current: State | undefined
     if (claim.state !== undefined) {
-      const state = registration.definition.state.decode(claim.state)
+      const state = registration.definition.readState(claim.state, claim.stateVersion)
       if (!state.ok) {
         this.phase = "broken"
         this.broken = new DurableServerError({
@@ -170,9 +173,9 @@ export class Resident implements Server {
         for (const message of calls) message.caller?.settle({ _tag: "Broken", error: this.broken })
         return
       }
-      current = { value: state.value, text: claim.state }
+      current = state.value
     }
-    this.#execution.begin(registration, claim.version, claim.taken, current, claim.lock)
+    this.#execution.begin(registration, claim.version, claim.taken, current, claim.stateVersion, claim.lock)
     this.phase = "held"
     if (this.#enqueuedMeanwhile) {
       this.#line.mayGoOn()
@@ -181,9 +184,14 @@ export class Resident implements Server {
     this.pump()
   }
 
-  heldElsewhere(id: number): void {
+  /** Somebody else is to run it: whoever holds it, or whoever can read its state, if that is of a newer version. */
+  heldElsewhere(id: number, newerVersion?: number): void {
     if (this.phase !== "locating") return
     this.id = id
+    const knownVersion = this.#host.registration(this.kind)?.definition.stateVersion
+    this.tooNew = newerVersion === undefined || knownVersion === undefined ? undefined : new DurableServerError({
+      reason: new StateTooNew({ kind: this.kind, key: this.key, storedVersion: newerVersion, knownVersion })
+    })
     this.phase = "elsewhere"
     this.pump()
   }

@@ -4,6 +4,7 @@
 import type { KeyedOutcome, Outgoing, Parked, Reply, Transition } from "../DurableStorage.ts"
 import type { Committed } from "./actions.ts"
 import type { Answer } from "./answer.ts"
+import type { LaterWrites } from "./later.ts"
 import type { Message } from "./message.ts"
 
 /** A message that was handled, and what is to be answered and done once that is on disk. */
@@ -24,6 +25,12 @@ export interface State {
   readonly text: string | undefined
 }
 
+/** The version of the definition that a state is of, and the one of what is stored. */
+export interface StateVersions {
+  readonly current: number
+  readonly stored: number
+}
+
 /** A step from `version` on. It grows until the committer takes it. */
 export class Draft {
   readonly version: number
@@ -40,6 +47,8 @@ export class Draft {
   readonly outcomes = new Map<string, KeyedOutcome>()
   readonly outgoing: Array<Outgoing> = []
   readonly parked: Array<Parked> = []
+  /** What is done about messages for later, where anything is. */
+  later: LaterWrites | undefined
   readonly replies: Array<Reply> = []
   /** The message that locks the server from this step on; `"none"` where the step ends a lock. */
   lock: Message | "none" | undefined
@@ -68,11 +77,17 @@ export class Draft {
   get writes(): boolean {
     return this.state !== this.from || (this.from !== undefined && this.from.text === undefined) ||
       this.taken !== this.takenBefore || this.consumed.length > 0 || this.lock !== undefined ||
-      this.outcomes.size > 0 || this.outgoing.length > 0 || this.parked.length > 0 || this.replies.length > 0
+      this.outcomes.size > 0 || this.outgoing.length > 0 || this.parked.length > 0 || this.replies.length > 0 ||
+      this.later?.isEmpty === false
   }
 
-  /** For the storage. */
-  toTransition(id: number): Transition {
+  /** Whether the state is written with it. */
+  get writesState(): boolean {
+    return this.state !== this.from && this.state?.text !== undefined
+  }
+
+  /** For the storage, at a moment of a clock that only goes forward. */
+  toTransition(id: number, { current, stored }: StateVersions, now: () => number): Transition {
     return {
       _tag: "Transition",
       id,
@@ -86,7 +101,9 @@ export class Draft {
       outcomes: Array.from(this.outcomes.values()),
       replies: this.replies,
       outgoing: this.outgoing,
-      parked: this.parked
+      parked: this.parked,
+      stateVersion: current !== stored && this.writesState ? current : undefined,
+      later: this.later?.isEmpty === false ? this.later.toLater(now()) : undefined
     }
   }
 }
