@@ -72,6 +72,8 @@ export class Residency implements Host {
   readonly toRead = new Gathering<Resident>()
   readonly toPoll = new Gathering<"lines" | "replies">()
   readonly toStop = new Gathering<Resident>()
+  /** Somebody has come into memory: it has to be looked from time to time whether they are still in use. */
+  readonly inhabited = new Gathering<true>()
 
   readonly registrations = new Map<string, Registration>()
   readonly byId = new Map<number, Resident>()
@@ -227,7 +229,10 @@ export class Residency implements Host {
     let ofKind = this.#residents.get(kind)
     if (ofKind === undefined) this.#residents.set(kind, ofKind = new Map())
     let resident = ofKind.get(key.text)
-    if (resident === undefined) ofKind.set(key.text, resident = new Resident(this, kind, key.text, key.value))
+    if (resident === undefined) {
+      ofKind.set(key.text, resident = new Resident(this, kind, key.text, key.value))
+      if (this.inhabited.size === 0) this.inhabited.add(true)
+    }
     resident.lastUsed = this.clock.currentTimeMillisUnsafe()
     return resident
   }

@@ -374,6 +374,10 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
   // ---------------------------------------------------------------------------------------------- leaving memory
 
   const sweep = Effect.gen(function*() {
+    if (node.size === 0) {
+      node.inhabited.takeUnsafe(Number.MAX_SAFE_INTEGER)
+      yield* node.inhabited.some
+    }
     const idle = Array.from(node.registrations.values(), (registration) => registration.maxIdleMillis)
     yield* Effect.sleep(Math.max(1, Math.min(settings.clientIdleMillis, ...idle) / 4))
     const now = node.clock.currentTimeMillisUnsafe()
