@@ -515,8 +515,9 @@ export class Execution {
     this.#inFlight = draft
     this.#sentAt = sentAt
     if (!draft.writes) return { _tag: "Check", id: this.#server.id, version: draft.version, guard: draft.guard }
-    const versions = { current: registration.definition.stateVersion, stored: this.#storedVersion }
-    return draft.toTransition(this.#server.id, versions, this.#environment.now)
+    const { stateVersion } = registration.definition
+    const isOther = stateVersion !== this.#storedVersion && draft.writesState
+    return draft.toTransition(this.#server.id, isOther ? stateVersion : undefined, this.#environment.now)
   }
 
   /** A message that was given back turns out to be the culprit. */

@@ -22,7 +22,9 @@ const makeScheduled = Schema.decodeSync(Scheduled)
 
 export const nameOf = ({ call, node, server }: ScheduledId): string => `${server}.${node}.${call}`
 
-export const scheduledOf = (id: ScheduledId): Scheduled => makeScheduled(nameOf(id))
+/** The name of a message for later, as everybody else knows it. */
+export const scheduledOf = ({ id, message }: LaterCast): Scheduled =>
+  makeScheduled(nameOf({ server: id, node: message.node, call: message.call }))
 
 export const idOf = (scheduled: Scheduled): ScheduledId => {
   const [server = 0, node = 0, call = 0] = scheduled.split(".").map(Number)
@@ -100,7 +102,6 @@ export class LaterWrites {
 
 /** Something to be done about messages for later beside any step. */
 export interface Errand {
-  readonly _tag: "Errand"
   /** What it is about, for errors. */
   readonly server: Address
   readonly rpc: string

@@ -69,6 +69,8 @@ export class Residency implements Host {
   /** What is to be committed, looked up, read on, and polled for. */
   readonly toCommit = new Gathering<Resident | Enqueueing | Errand>()
   readonly toLocate = new Gathering<Resident>()
+  /** Servers of which only the id is wanted. */
+  readonly toFind = new Gathering<{ readonly server: Address; readonly found: (id: number) => void }>()
   readonly toRead = new Gathering<Resident>()
   readonly toPoll = new Gathering<"lines" | "replies">()
   readonly toStop = new Gathering<Resident>()
@@ -140,18 +142,20 @@ export class Residency implements Host {
     resident.acceptAll({ messages: casts, caller })
   }
 
-  /** Does something about messages for later, once it is known what exactly. */
-  run(errand: Errand, ready: Effect.Effect<void, NodeLost>): void {
+  /** Does something about messages for later; where it is about a server, `ready` is told its id first. */
+  run(errand: Errand, about?: { readonly key: Key; readonly ready: (id: number) => void }): void {
     if (this.#closed) return errand.caller.settle(this.closedAnswer(errand.server, errand.rpc))
     if (this.errands.size >= this.#mailboxCapacity) {
       return errand.caller.settle(this.#overloaded(errand.server, errand.rpc))
     }
     this.errands.add(errand)
-    this.fork(Effect.andThen(
-      // A node that was given up comes back by itself, and what the storage should never say is for its other parts to tell.
-      Effect.retry(Effect.sandbox(ready), { schedule: Schedule.spaced("20 millis") }),
-      Effect.sync(() => this.toCommit.add(errand))
-    ))
+    const found = (id: number) => {
+      about?.ready(id)
+      this.toCommit.add(errand)
+    }
+    const known = about === undefined ? 0 : this.#knownId(errand.server.kind, about.key)
+    if (known !== undefined) found(known)
+    else this.toFind.add({ server: errand.server, found })
   }
 
   #overloaded(server: Address, rpc: string): Answer {
@@ -212,10 +216,14 @@ export class Residency implements Host {
 
   /** The id of a server, for a message that goes out with a handler's transition. */
   locatedId(kind: string, key: Key): Effect.Effect<number, NodeLost> {
-    const known = this.#residents.get(kind)?.get(key.text)?.id ?? 0
-    return known > 0
+    const known = this.#knownId(kind, key)
+    return known !== undefined
       ? Effect.succeed(known)
       : Effect.map(this.storage.locate([{ kind, key: key.text }]), ([located]) => located?.id ?? 0)
+  }
+
+  #knownId(kind: string, key: Key): number | undefined {
+    return this.#residents.get(kind)?.get(key.text)?.id || undefined
   }
 
   /** A number for a message that goes out with a handler's transition. */

@@ -7,7 +7,7 @@ import { DurableNode } from "../DurableNode.ts"
 import type { DurableServerError } from "../DurableServerError.ts"
 import type { Due } from "../DurableStorage.ts"
 import type { Checked, Operation } from "./definition.ts"
-import { idOf, LaterWrites, type Scheduled, scheduledOf } from "./later.ts"
+import { type Errand, idOf, LaterWrites, type Scheduled, scheduledOf } from "./later.ts"
 import { insideOf } from "./nodes.ts"
 import { invalid, openTransition, prepare, type Ref, sentSpan, WaitingFiber } from "./sending.ts"
 
@@ -29,7 +29,7 @@ export const schedule = (
       return Effect.fail(invalid(definition.kind, operation.tag, prepared.field ?? "payload", prepared.issue))
     }
     const madeAt = residency.now()
-    const located = Effect.map(residency.locatedId(definition.kind, key.value), (id): LaterCast => ({
+    const castTo = (id: number): LaterCast => ({
       id,
       message: {
         mode: "cast",
@@ -42,34 +42,33 @@ export const schedule = (
       },
       due: due.value,
       madeAt
-    }))
-    const scheduledOfCast = ({ id, message }: LaterCast) =>
-      scheduledOf({ server: id, node: message.node, call: message.call })
+    })
     const alone = sentSpan(
       ref,
       operation.tag,
       "cast",
       Effect.callback<unknown, unknown>((resume) => {
         const writes = new LaterWrites()
-        let value: Scheduled | undefined
+        let scheduled: Scheduled | undefined
         const caller = new WaitingFiber(inside, resume)
-        residency.run(
-          {
-            _tag: "Errand",
-            server: { kind: definition.kind, key: key.value.text },
-            rpc: operation.tag,
-            caller,
-            writes,
-            answer: (verdict) =>
-              verdict._tag === "Failed"
-                ? { _tag: "Broken", error: invalid(definition.kind, operation.tag, "payload", verdict.failure) }
-                : { _tag: "Success", value }
-          },
-          Effect.map(located, (cast) => {
+        const errand: Errand = {
+          server: { kind: definition.kind, key: key.value.text },
+          rpc: operation.tag,
+          caller,
+          writes,
+          answer: (verdict) =>
+            verdict._tag === "Failed"
+              ? { _tag: "Broken", error: invalid(definition.kind, operation.tag, "payload", verdict.failure) }
+              : { _tag: "Success", value: scheduled }
+        }
+        residency.run(errand, {
+          key: key.value,
+          ready: (id) => {
+            const cast = castTo(id)
             writes.schedule(cast)
-            value = scheduledOfCast(cast)
-          })
-        )
+            scheduled = scheduledOf(cast)
+          }
+        })
         return Effect.sync(() => caller.leave())
       })
     )
@@ -77,8 +76,11 @@ export const schedule = (
     if (transition === undefined) return alone
     return Effect.flatMap(
       // A node that was lost meanwhile makes the attempt void, whatever the handler does about it.
-      Effect.orDie(located),
-      (cast) => transition.schedule(cast) ? Effect.succeed(scheduledOfCast(cast)) : alone
+      Effect.orDie(residency.locatedId(definition.kind, key.value)),
+      (id) => {
+        const cast = castTo(id)
+        return transition.schedule(cast) ? Effect.succeed(scheduledOf(cast)) : alone
+      }
     )
   })
 
@@ -95,13 +97,12 @@ export const cancel = (scheduled: Scheduled): Effect.Effect<boolean, DurableServ
         writes.cancel(id)
         const caller = new WaitingFiber(inside, resume)
         inside.residency.run({
-          _tag: "Errand",
           server: { kind: "DurableServer", key: scheduled },
           rpc: "cancel",
           caller,
           writes,
           answer: (verdict) => ({ _tag: "Success", value: verdict._tag === "Done" })
-        }, Effect.void)
+        })
         return Effect.sync(() => caller.leave())
       }) as Effect.Effect<boolean, DurableServerError>
     }))

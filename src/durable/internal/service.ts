@@ -48,7 +48,7 @@ const sizeOf = (member: Member): number => {
   let size = member._tag === "Transition" ? member.state?.length ?? 0 : 0
   for (const { message } of member.outgoing) size += message.payload.length
   for (const { value } of member.replies) size += value.length
-  for (const { message } of member.later?.scheduled ?? []) size += message.payload.length
+  if (member.later !== undefined) { for (const { message } of member.later.scheduled) size += message.payload.length }
   return size
 }
 
@@ -149,7 +149,7 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
         members.push(member)
         size += sizeOf(member)
       } else {
-        const member: Member = "_tag" in item ? ofErrand(item) : {
+        const member: Member = "writes" in item ? ofErrand(item) : {
           _tag: "Enqueue",
           outgoing: item.messages.map((message) => ({ id: item.resident.id, message: message.stored() })),
           replies: item.replies
@@ -179,7 +179,7 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
       if (owner === undefined || verdict === undefined) continue
       if (verdict._tag !== "Done") refused++
       if (owner instanceof Resident) owner.decided(verdict, settled)
-      else if ("_tag" in owner) {
+      else if ("writes" in owner) {
         node.errands.delete(owner)
         settled.push({ caller: owner.caller, answer: owner.answer(verdict) })
       } else settleEnqueued(owner, verdict, sentAt, settled)
@@ -253,6 +253,14 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
       )
     )
     node.checkQuiet()
+  })
+
+  const find = Effect.gen(function*() {
+    const wanted = yield* node.toFind.take(maxServers)
+    const found = yield* node.storage.locate(wanted.map(({ server }) => server)).pipe(
+      Effect.tapCause(() => Effect.sync(() => node.toFind.putBack(wanted)))
+    )
+    wanted.forEach((one, index) => one.found(found[index]?.id ?? 0))
   })
 
   // ---------------------------------------------------------------------------------------------- reading lines
@@ -399,6 +407,7 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
       // What became of the group is not known then: as somebody else, this node starts from what is stored.
       forever(commit, Effect.suspend(() => comeBack(node.storage.node()))),
       forever(locate),
+      forever(find),
       forever(read),
       forever(listen),
       forever(poll),

@@ -25,12 +25,6 @@ export interface State {
   readonly text: string | undefined
 }
 
-/** The version of the definition that a state is of, and the one of what is stored. */
-export interface StateVersions {
-  readonly current: number
-  readonly stored: number
-}
-
 /** A step from `version` on. It grows until the committer takes it. */
 export class Draft {
   readonly version: number
@@ -86,8 +80,8 @@ export class Draft {
     return this.state !== this.from && this.state?.text !== undefined
   }
 
-  /** For the storage, at a moment of a clock that only goes forward. */
-  toTransition(id: number, { current, stored }: StateVersions, now: () => number): Transition {
+  /** For the storage, at a moment of a clock that only goes forward; with the state's version, where that is to be stored. */
+  toTransition(id: number, stateVersion: number | undefined, now: () => number): Transition {
     return {
       _tag: "Transition",
       id,
@@ -102,7 +96,7 @@ export class Draft {
       replies: this.replies,
       outgoing: this.outgoing,
       parked: this.parked,
-      stateVersion: current !== stored && this.writesState ? current : undefined,
+      stateVersion,
       later: this.later?.isEmpty === false ? this.later.toLater(now()) : undefined
     }
   }
