@@ -25,6 +25,7 @@ import {
   type Outgoing,
   type Parked,
   type Reply,
+  type ScheduledId,
   type StoredMessage,
   type Transition,
   type Verdict,
@@ -188,8 +189,8 @@ class Store {
     this.deliverDue()
     const now = this.#clock.currentTimeMillisUnsafe()
     const until = now + retentionMillis
-    const cancelled = new Set<string>()
-    const verdicts = group.map((member) => this.#decide(member, cancelled))
+    const missed = this.#missed(group)
+    const verdicts = group.map((member) => this.#decide(member, missed?.get(member)))
     group.forEach((member, index) => {
       if (verdicts[index]?._tag === "Done" && member._tag === "Transition") this.#apply(member, until)
     })
@@ -198,10 +199,12 @@ class Store {
       for (const outgoing of member.outgoing) this.#push(outgoing)
       for (const reply of member.replies) this.#reply(reply)
     })
-    group.forEach((member, index) => {
-      if (verdicts[index]?._tag !== "Done" || member._tag === "Check" || member.later === undefined) return
-      this.#later(member.later, now)
-    })
+    if (missed !== undefined) {
+      group.forEach((member, index) => {
+        if (verdicts[index]?._tag !== "Done" || member._tag === "Check" || member.later === undefined) return
+        this.#later(member.later, now)
+      })
+    }
     return group.map((member, index) => {
       const verdict = verdicts[index]
       if (verdict === undefined || verdict._tag !== "Done" || member._tag !== "Enqueue") {
@@ -212,15 +215,27 @@ class Store {
     })
   }
 
-  #decide(member: Member, cancelled: Set<string>): Verdict {
-    const missed = member._tag === "Check" ? [] : (member.later?.cancelled ?? []).filter((id) => {
-      const name = Agenda.nameOf(id)
-      const isFirst = !cancelled.has(name)
-      cancelled.add(name)
-      return !isFirst || !this.#agenda.has(id)
-    })
+  /** What the members would cancel in vain: of several that would cancel the same, the first may. Where nothing is for later, nothing. */
+  #missed(group: ReadonlyArray<Member>): ReadonlyMap<Member, ReadonlyArray<ScheduledId>> | undefined {
+    if (!group.some((member) => member._tag !== "Check" && member.later !== undefined)) return undefined
+    const missed = new Map<Member, ReadonlyArray<ScheduledId>>()
+    const wanted = new Set<string>()
+    for (const member of group) {
+      if (member._tag === "Check" || member.later === undefined) continue
+      const inVain = member.later.cancelled.filter((id) => {
+        const name = Agenda.nameOf(id)
+        const isFirst = !wanted.has(name)
+        wanted.add(name)
+        return !isFirst || !this.#agenda.has(id)
+      })
+      if (inVain.length > 0) missed.set(member, inVain)
+    }
+    return missed
+  }
+
+  #decide(member: Member, missed: ReadonlyArray<ScheduledId> | undefined): Verdict {
     if (member._tag === "Enqueue") {
-      return missed.length > 0 ? { _tag: "Missed", cancelled: missed } : { _tag: "Done", pushed: 0 }
+      return missed === undefined ? { _tag: "Done", pushed: 0 } : { _tag: "Missed", cancelled: missed }
     }
     const server = this.#servers.get(member.id)
     if (server === undefined) return { _tag: "Superseded" }
@@ -233,7 +248,7 @@ class Store {
       }
       if (known.size > 0) return { _tag: "Known", replies: known }
     }
-    if (missed.length > 0) return { _tag: "Missed", cancelled: missed }
+    if (missed !== undefined) return { _tag: "Missed", cancelled: missed }
     if (member.guard !== undefined && member.guard !== server.pushed) {
       return { _tag: "LineMoved", pushed: server.pushed }
     }
