@@ -66,7 +66,7 @@ class Store {
   readonly #names = new Map<string, Server>()
   readonly #nodes = new Map<number, Node>()
   /** Replies outlive the node that waits for them, as rows would. */
-  readonly #replies = new Map<number, Map<number, Reply>>()
+  readonly #waiting = new Map<number, Node>()
   readonly #agenda = new Agenda()
   readonly #clock: Clock.Clock
 
@@ -77,7 +77,7 @@ class Store {
   join(node: Node): number {
     const id = ++this.#identity
     this.#nodes.set(id, node)
-    this.#replies.set(id, node.replies)
+    this.#waiting.set(id, node)
     return id
   }
 
@@ -304,8 +304,9 @@ class Store {
   }
 
   #reply(reply: Reply): void {
-    this.#replies.get(reply.node)?.set(reply.call, reply)
-    this.#nodes.get(reply.node)?.hints.add({ _tag: "Replies" })
+    const node = this.#waiting.get(reply.node)
+    node?.replies.set(reply.call, reply)
+    node?.hints.add({ _tag: "Replies" })
   }
 
   #push({ id, message }: Outgoing): void {

@@ -9,6 +9,7 @@ import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import * as Metric from "effect/Metric"
 import * as Schedule from "effect/Schedule"
 import * as Semaphore from "effect/Semaphore"
@@ -74,8 +75,8 @@ export class Residency implements Host {
   readonly toRead = new Gathering<Resident>()
   readonly toPoll = new Gathering<"lines" | "replies">()
   readonly toStop = new Gathering<Resident>()
-  /** Somebody has come into memory: it has to be looked from time to time whether they are still in use. */
-  readonly inhabited = new Gathering<true>()
+  /** Open while somebody is in memory. */
+  readonly inhabited = Latch.makeUnsafe(false)
 
   readonly registrations = new Map<string, Registration>()
   readonly byId = new Map<number, Resident>()
@@ -239,7 +240,7 @@ export class Residency implements Host {
     let resident = ofKind.get(key.text)
     if (resident === undefined) {
       ofKind.set(key.text, resident = new Resident(this, kind, key.text, key.value))
-      if (this.inhabited.size === 0) this.inhabited.add(true)
+      this.inhabited.openUnsafe()
     }
     resident.lastUsed = this.clock.currentTimeMillisUnsafe()
     return resident
@@ -262,6 +263,7 @@ export class Residency implements Host {
   forget(resident: Resident): void {
     this.#residents.get(resident.kind)?.delete(resident.key)
     if (this.byId.get(resident.id) === resident) this.byId.delete(resident.id)
+    if (this.size === 0) this.inhabited.closeUnsafe()
   }
 
   // ---------------------------------------------------------------------------------------------- for residents
@@ -316,6 +318,8 @@ export class Residency implements Host {
     const awaited = this.awaited.get(call)
     if (awaited === undefined) return undefined
     this.awaited.delete(call)
+    // Somebody runs it.
+    if (awaited.server instanceof Resident) awaited.server.tooNew = undefined
     return { caller: awaited.caller, answer: decode(awaited.operation, awaited.server, value) }
   }
 

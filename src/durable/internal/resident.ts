@@ -64,6 +64,8 @@ export class Resident implements Server {
   #enqueueing = 0
   /** Some got there while it was being located: what that tells of the line may be older. */
   #enqueuedMeanwhile = false
+  /** The line was said to have grown while it was being located or released. */
+  #hintedMeanwhile = false
   readonly #execution: Execution
 
   constructor(host: Host, kind: string, key: string, decodedKey: unknown) {
@@ -144,7 +146,7 @@ export class Resident implements Server {
       this.pump()
     } else if (this.phase === "unknown" || this.phase === "elsewhere") {
       this.locateAgain()
-    }
+    } else this.#hintedMeanwhile = true
   }
 
   /** Somebody may have let go of it. */
@@ -177,7 +179,8 @@ export class Resident implements Server {
     }
     this.#execution.begin(registration, claim.version, claim.taken, current, claim.stateVersion, claim.lock)
     this.phase = "held"
-    if (this.#enqueuedMeanwhile) {
+    if (this.#enqueuedMeanwhile || this.#hintedMeanwhile) {
+      this.#hintedMeanwhile = false
       this.#line.mayGoOn()
       this.#line.mayHavePriority()
     } else this.#mailbox.lineEndsAt(claim.pushed, sentAt)
@@ -194,6 +197,14 @@ export class Resident implements Server {
     })
     this.phase = "elsewhere"
     this.pump()
+    this.#followHint()
+  }
+
+  /** Looks again, where it was said meanwhile that there is something to see. */
+  #followHint(): void {
+    if (!this.#hintedMeanwhile) return
+    this.#hintedMeanwhile = false
+    this.locateAgain()
   }
 
   /** Looking it up failed because the node was lost: the next one will do it. */
@@ -401,6 +412,7 @@ export class Resident implements Server {
     this.#execution.end()
     this.broken = undefined
     this.phase = "unknown"
+    this.#followHint()
     this.pump()
   }
 

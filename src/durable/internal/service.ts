@@ -354,19 +354,22 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
 
   const poll = Effect.gen(function*() {
     const what = new Set(yield* node.toPoll.take(Number.MAX_SAFE_INTEGER))
-    if (what.has("replies")) yield* pollReplies
-    if (what.has("lines")) yield* pollLines
+    const polls = Effect.andThen(
+      what.has("replies") ? pollReplies : Effect.void,
+      what.has("lines") ? pollLines : Effect.void
+    )
+    yield* Effect.tapCause(polls, () => Effect.sync(() => node.toPoll.putBack([...what])))
   })
 
-  const slowPoll = node.storage.mayLoseHints
-    ? Effect.sync(() => {
-      if (node.awaited.size > 0) node.toPoll.add("replies")
-      if (node.registrations.size > 0) node.toPoll.add("lines")
-    }).pipe(
-      Effect.repeat(Schedule.spaced(settings.pollMillis)),
-      Effect.andThen(Effect.never)
-    )
-    : Effect.never
+  // Where no hint gets lost there is nothing to be found while nobody is in memory: a test's clock may go on by a year.
+  const slowPoll = Effect.sync(() => {
+    if (node.awaited.size > 0) node.toPoll.add("replies")
+    if (node.registrations.size > 0) node.toPoll.add("lines")
+  }).pipe(
+    Effect.andThen(node.storage.mayLoseHints ? Effect.void : node.inhabited.await),
+    Effect.repeat(Schedule.spaced(settings.pollMillis)),
+    Effect.andThen(Effect.never)
+  )
 
   // ---------------------------------------------------------------------------------------------- messages for later
 
@@ -382,10 +385,7 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
   // ---------------------------------------------------------------------------------------------- leaving memory
 
   const sweep = Effect.gen(function*() {
-    if (node.size === 0) {
-      node.inhabited.takeUnsafe(Number.MAX_SAFE_INTEGER)
-      yield* node.inhabited.some
-    }
+    yield* node.inhabited.await
     const idle = Array.from(node.registrations.values(), (registration) => registration.maxIdleMillis)
     yield* Effect.sleep(Math.max(1, Math.min(settings.clientIdleMillis, ...idle) / 4))
     const now = node.clock.currentTimeMillisUnsafe()

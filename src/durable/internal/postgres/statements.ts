@@ -68,7 +68,8 @@ SELECT g.id::float8, g.version::float8, g.taken::float8, g.state, g.lock,
 FROM got g
 UNION ALL
 SELECT s.id::float8, NULL, NULL, NULL, NULL, NULL, s.state_version
-FROM wanted w JOIN holdfast.server s ON s.id = w.id WHERE s.state_version > w.known`,
+FROM wanted w JOIN holdfast.server s ON s.id = w.id
+WHERE s.state_version > w.known AND NOT EXISTS (SELECT FROM holdfast.member h WHERE h.id = s.holder AND NOT h.dead)`,
   params: (member: number, wanted: ReadonlyArray<{ readonly id: number; readonly stateVersion: number }>) => [
     BigInt(member),
     int8(wanted.map(({ id }) => id)),
