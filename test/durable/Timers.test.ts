@@ -270,7 +270,8 @@ for (const [name, StoreLive] of Nodes.stores) {
           yield* twice.castAfter("150 millis").AddOnce({ id: "a", by: 1 })
           yield* twice.castAfter(0).AddOnce({ id: "a", by: 10 })
           yield* until(twice.call.Get(), (count) => count > 0)
-          yield* twice.castAfter(0).AddOnce({ id: "a", by: 100 })
+          const known = yield* twice.castAfter("1 hour").AddOnce({ id: "a", by: 100 })
+          assert.isFalse(yield* sender.run(DurableServer.cancel(known)))
           yield* twice.cast.AddOnce({ id: "a", by: 100 })
           // Sent now, it is executed now; the one for later is the same.
           const now = counter(`now ${way}`)

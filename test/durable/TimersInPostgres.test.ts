@@ -4,8 +4,8 @@
  */
 import { PgClient } from "@effect/sql-pg"
 import { assert, layer } from "@effect/vitest"
-import { Duration, Effect, Fiber, Layer, Redacted } from "effect"
-import { DurableServer } from "holdfast/durable"
+import { Context, Duration, Effect, Fiber, Latch, Layer, Redacted } from "effect"
+import { DurableServer, DurableStorage, PostgresStorage } from "holdfast/durable"
 import * as CuttableProxy from "../support/CuttableProxy.ts"
 import * as Nodes from "../support/Nodes.ts"
 import * as Processes from "../support/Processes.ts"
@@ -25,6 +25,14 @@ const startProcess = (program: string, url: Redacted.Redacted, ...args: Readonly
 
 const until = <A, E>(ask: Effect.Effect<A, E>, isRight: (answer: A) => boolean) =>
   Nodes.within("20 seconds", Effect.repeat(Effect.delay(ask, "10 millis"), { until: isRight }))
+
+/** A way into the store, and nobody who delivers by himself. */
+const joinNode = Effect.fnUntraced(function*(url: Redacted.Redacted) {
+  const context = yield* Layer.build(
+    PostgresStorage.layer.pipe(Layer.provide(PgClient.layer({ url, maxConnections: 1 })), Layer.fresh)
+  )
+  return yield* Context.get(context, DurableStorage.DurableStorage).join({ outcomeRetention: Duration.days(7) })
+})
 
 const scheduledRows = Effect.gen(function*() {
   const sql = yield* PgClient.PgClient
@@ -122,6 +130,59 @@ layer(TestPostgres.layer, { excludeTestServices: true })("TimersInPostgres", (it
         assert.strictEqual(yield* scheduledRows, before)
       }))
   }
+
+  it.effect("while one node puts what is due in line, the others leave it to it: their part would come out of order", () =>
+    Effect.gen(function*() {
+      const { url } = yield* TestPostgres.TestDatabase
+      const sql = yield* PgClient.PgClient
+      const [first, second] = [yield* joinNode(url), yield* joinNode(url)]
+      const [server] = yield* first.locate([{ kind: "Order", key: "of delivery" }])
+      const id = server?.id ?? 0
+      const send = (due: DurableStorage.Due, call: number) => ({
+        id,
+        due,
+        message: {
+          mode: "cast",
+          rpc: "Do",
+          payload: "{}",
+          primaryKey: undefined,
+          priority: false,
+          node: 1,
+          call
+        } as const
+      })
+      const alone = { _tag: "Enqueue", replies: [] } as const
+      // More than one statement takes.
+      const scheduled = Array.from({ length: 1500 }, (_, n) => send({ _tag: "At", millis: n }, 1500 - n))
+      yield* first.commit([{ ...alone, outgoing: [send({ _tag: "At", millis: 0 }, 9000)] }])
+      yield* first.commit([{ ...alone, outgoing: [], later: { scheduled, cancelled: [] } }])
+      const locked = yield* Latch.make()
+      const enough = yield* Latch.make()
+      const holding = yield* Effect.forkChild(sql.withTransaction(
+        sql`SELECT 1 FROM holdfast.inbox WHERE id = ${BigInt(id)} FOR UPDATE`.pipe(
+          Effect.andThen(locked.open),
+          Effect.andThen(enough.await)
+        )
+      ))
+      yield* locked.await
+      const delivering = yield* Effect.forkChild(first.deliverDue)
+      const waiting = sql`
+        SELECT 1 FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name LIKE 'holdfast %' AND wait_event_type = 'Lock'`
+      yield* Effect.repeat(Effect.delay(waiting, "5 millis"), { until: (rows) => rows.length > 0, times: 1000 })
+      // It is not there for the other one, who comes again soon.
+      const next = yield* Nodes.within("5 seconds", second.deliverDue)
+      assert.isAbove(next ?? 0, 0)
+      yield* enough.open
+      yield* Fiber.join(holding)
+      assert.strictEqual(yield* Fiber.join(delivering), 0)
+      assert.isAbove((yield* second.deliverDue) ?? 1, 0)
+      const [line] = yield* first.read([{ id, after: 1, limit: 2000 }])
+      assert.deepStrictEqual(
+        line?.head.map(({ call }) => call),
+        scheduled.map(({ message }) => message.call)
+      )
+    }))
 
   it.effect("a great many for later hold nobody up: what is due is found by the index", () =>
     Effect.gen(function*() {
