@@ -2,7 +2,7 @@
  * A definition as the machinery uses it: every codec compiled once, from and to the texts that are stored.
  */
 import * as PrimaryKey from "effect/PrimaryKey"
-import type * as Rpc from "effect/rpc/Rpc"
+import * as Rpc from "effect/rpc/Rpc"
 import * as RpcSchema from "effect/rpc/RpcSchema"
 import * as Schema from "effect/Schema"
 import { attempt, type Checked, checked } from "./checked.ts"
@@ -40,7 +40,16 @@ export interface Definition {
   readonly readState: (text: string, version: number) => Checked<{ readonly value: unknown; readonly text: string }>
   readonly key: TextCodec
   readonly operations: ReadonlyMap<string, Operation>
+  /** What `info` tells, as an operation that no protocol declares. */
+  readonly info: Operation
 }
+
+/** The name that what `info` tells bears in a line. */
+const infoTag = "~info"
+
+/** The operation of that name, whether it is one of the protocol or not. */
+export const operationNamed = (definition: Definition, tag: string): Operation | undefined =>
+  tag === infoTag ? definition.info : definition.operations.get(tag)
 
 /** No single value may be so large that a statement which carries it cannot be sent. */
 const maxTextLength = 64 * 1024 * 1024
@@ -121,6 +130,7 @@ export const compile = (
   state: Schema.Top,
   protocol: ReadonlyArray<Rpc.Any>,
   key: Schema.Top,
+  info: Schema.Top,
   versions: StateVersions
 ): Definition => {
   if (kind.length === 0 || kind.includes("\0") || new TextEncoder().encode(kind).length > 128) {
@@ -128,6 +138,7 @@ export const compile = (
   }
   const operations = new Map<string, Operation>()
   for (const rpc of protocol) {
+    if (rpc._tag === infoTag) throw new Error(`${kind}: an operation cannot be called "${infoTag}"`)
     if (operations.has(rpc._tag)) throw new Error(`${kind}: "${rpc._tag}" is declared twice`)
     operations.set(rpc._tag, operation(kind, rpc as Rpc.AnyWithProps))
   }
@@ -143,7 +154,8 @@ export const compile = (
       asType: (value) => isType(value) ? { ok: true, value } : attempt(() => maker.make(value))
     },
     key: plainText(key as unknown as Schema.Codec<unknown, string>),
-    operations
+    operations,
+    info: operation(kind, Rpc.make(infoTag, { payload: info as Schema.Codec<unknown, unknown> }))
   }
 }
 

@@ -471,6 +471,7 @@ export class Execution {
     attempts.last = cause
     message.attempts = attempts.count
     this.#environment.attemptFailed(this.#server, message, cause, false)
+    if (message.operation === registration.definition.info) return this.#passOver(message)
     if (message.position === 0) {
       attempts.due = true
       if (message.caller?.gone === true) this.#attempts.delete(message.id)
@@ -479,6 +480,15 @@ export class Execution {
     }
     this.#backOff(registration, message, attempts)
     return false
+  }
+
+  /** Is done with a message that came to nothing, and that nobody waits for. */
+  #passOver(message: Message): boolean {
+    this.#attempts.delete(message.id)
+    const draft = this.#draftNow(this.#current)
+    this.#take(draft, message)
+    this.#finish(draft, message, Answer.nothing, undefined, noReplies, undefined)
+    return true
   }
 
   #backOff(registration: Registration, message: Message, attempts: Attempts): void {
@@ -578,6 +588,7 @@ export class Execution {
         this.#state = draft.state
         this.#taken = draft.taken
         this.#stopped = draft.stop
+        if (draft.writes) registration?.begunAnew?.add(this.#server.id)
         const { lock } = draft
         for (const step of draft.steps) {
           if (this.#attempts.size > 0) this.#attempts.delete(step.message.id)

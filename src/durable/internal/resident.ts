@@ -163,7 +163,7 @@ export class Resident implements Server {
     this.tooNew = undefined
     this.#line.reset(claim.taken, claim.pushed)
     let current: State | undefined
-    if (claim.state !== undefined) {
+    if (claim.state !== undefined && !this.#beginsAnew(registration, claim)) {
       const state = registration.definition.readState(claim.state, claim.stateVersion)
       if (!state.ok) {
         this.phase = "broken"
@@ -185,6 +185,11 @@ export class Resident implements Server {
       this.#line.mayHavePriority()
     } else this.#mailbox.lineEndsAt(claim.pushed, sentAt)
     this.pump()
+  }
+
+  /** Whether what is stored of its state is passed over. What goes on under a lock goes on with what it has. */
+  #beginsAnew({ begunAnew }: Registration, { id, lock }: Claimed): boolean {
+    return begunAnew?.has(id) === false && lock === undefined
   }
 
   /** Somebody else is to run it: whoever holds it, or whoever can read its state, if that is of a newer version. */
@@ -381,12 +386,12 @@ export class Resident implements Server {
     if (verdict._tag === "Superseded") return this.lost()
     if (verdict._tag === "Done" || verdict._tag === "LineMoved") this.#lineEndsAt(verdict.pushed)
     const { stopped } = this.#execution
-    if (verdict._tag === "Done" && stopped !== undefined) {
-      this.phase = "releasing"
-      return this.#host.stop(this, stopped)
-    }
+    if (verdict._tag === "Done" && stopped !== undefined) return this.#leave(stopped)
     if (resume !== undefined) resume()
     else this.pump()
+    if (this.#host.registration(this.kind)?.staysInMemory === false && this.phase === "held" && this.isIdle) {
+      this.#leave("normal")
+    }
   }
 
   /** Everything under way here is void: the server is somebody else's, or this node was given up. */
@@ -412,6 +417,11 @@ export class Resident implements Server {
     const left = this.#mailbox.takeForLine("everything")
     this.pump()
     return left
+  }
+
+  #leave(reason: string): void {
+    this.phase = "releasing"
+    this.#host.stop(this, reason)
   }
 
   /** Begins to leave memory, where that can be done. */
