@@ -476,6 +476,7 @@ layer(support.Oracle, { excludeTestServices: true, timeout: "60 seconds" })("tex
     it.effect(`${type}: what is read is what the server reads`, () =>
       Effect.gen(function*() {
         const sql = yield* SqlClient.SqlClient
+        const serverHas = yield* support.serverHas
         const { because, source } = support.random()
         const texts = Array.from({ length: support.many }, () => {
           const once = mutate(source, examples[type]!(source))
@@ -497,7 +498,7 @@ layer(support.Oracle, { excludeTestServices: true, timeout: "60 seconds" })("tex
           // A cast of inet to text shows every prefix.
           const shown = type === "inet" && !ours.includes("/") ? `${ours}/${ours.includes(":") ? 128 : 32}` : ours
           assert.strictEqual(
-            shown,
+            serverHas(parsed.success) ? shown : null,
             text,
             `${JSON.stringify(texts[index])}; ${because}`
           )
