@@ -17,7 +17,7 @@ import * as Schedule from "effect/Schedule"
 import { DurableServerError, InvalidMessage } from "../DurableServerError.ts"
 import type { Claim, Hint, Located, Member, NodeLost, Verdict } from "../DurableStorage.ts"
 import type { Answer } from "./answer.ts"
-import { nothing } from "./answer.ts"
+import { decodeBroken, encodeBroken, nothing } from "./answer.ts"
 import { release } from "./closing.ts"
 import type { Settlement } from "./environment.ts"
 import * as metrics from "./metrics.ts"
@@ -287,6 +287,11 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
         return node.toPoll.add("replies")
       case "Unattended":
         return node.toPoll.add("lines")
+      case "Killed": {
+        const error = decodeBroken(hint.answer)
+        if (error !== undefined) node.toKill.add({ _tag: "Done", id: hint.id, version: hint.version, error })
+        return
+      }
       case "Everything":
         node.toPoll.add("replies")
         return node.toPoll.add("lines")
@@ -341,6 +346,32 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
 
   // ---------------------------------------------------------------------------------------------- leaving memory
 
+  /** With no group under way: what was committed before the end of a life is told before it. */
+  const kill = Effect.gen(function*() {
+    const [item] = yield* node.toKill.take(1)
+    if (item === undefined) return
+    const settled: Array<Settlement> = []
+    const answer: Answer = { _tag: "Broken", error: item.error }
+    const ended = (resident: Resident | undefined, version: number): void => {
+      for (const { caller, messages } of resident?.killed(version) ?? []) {
+        if (caller !== undefined) settled.push({ caller, answer })
+        for (const message of messages) {
+          if (message.caller !== undefined) settled.push({ caller: message.caller, answer })
+        }
+      }
+    }
+    yield* node.committing.withPermit(Effect.gen(function*() {
+      if (item._tag === "Done") return ended(node.byId.get(item.id), item.version)
+      const killed = yield* node.storage.kill(item.server, encodeBroken(item.error)).pipe(
+        Effect.tapCause(() => Effect.sync(() => node.toKill.putBack([item])))
+      )
+      if (killed !== undefined) ended(node.known(item.server), killed.version)
+      settled.push({ caller: item.caller, answer: nothing })
+    }))
+    for (const { answer, caller } of settled) caller.settle(answer)
+    node.checkQuiet()
+  })
+
   const sweep = Effect.gen(function*() {
     const idle = Array.from(node.registrations.values(), (registration) => registration.maxIdleMillis)
     yield* Effect.sleep(Math.max(1, Math.min(settings.clientIdleMillis, ...idle) / 4))
@@ -368,6 +399,7 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
       forever(poll),
       slowPoll,
       forever(stop),
+      forever(kill),
       forever(sweep)
     ],
     { concurrency: "unbounded", discard: true }

@@ -33,7 +33,7 @@ export const int8 = (values: ReadonlyArray<number | null | undefined>): PgTypes.
 
 export { text }
 
-const numbers = (value: unknown): ReadonlyArray<number> =>
+export const numbers = (value: unknown): ReadonlyArray<number> =>
   Array.isArray(value) ? value.map((item) => item === null ? 0 : Number(item)) : []
 
 // ------------------------------------------------------------------------------------------------ states only
@@ -46,7 +46,7 @@ const stepSql = "SELECT refused, ARRAY[pushed::float8] FROM holdfast.commit_step
 const isPlainStep = (part: Part): part is Transition =>
   part._tag === "Transition" && part.lock === undefined && part.taken === part.takenBefore &&
   part.consumed.length === 0 && part.outcomes.length === 0 && part.replies.length === 0 && part.outgoing.length === 0 &&
-  part.parked.length === 0
+  part.parked.length === 0 && part.transaction === undefined
 
 // ------------------------------------------------------------------------------------------------ everything
 
@@ -208,20 +208,28 @@ export const checkVerdicts = (checks: ReadonlyArray<Check>, row: Row | undefined
   })
 }
 
-/** Takes a group apart into what is written and what is only checked, with their places in it. */
+/**
+ * Takes a group apart into what is written together, what is committed in transactions that handlers have opened, and what is
+ * only checked, with their places in it.
+ */
 export const apart = (group: ReadonlyArray<Member>) => {
   const parts: Array<Part> = []
   const partAt: Array<number> = []
+  const within: Array<Transition> = []
+  const withinAt: Array<number> = []
   const checks: Array<Check> = []
   const checkAt: Array<number> = []
   group.forEach((member, index) => {
     if (member._tag === "Check") {
       checks.push(member)
       checkAt.push(index)
+    } else if (member._tag === "Transition" && member.transaction !== undefined) {
+      within.push(member)
+      withinAt.push(index)
     } else {
       parts.push(member)
       partAt.push(index)
     }
   })
-  return { parts, partAt, checks, checkAt }
+  return { parts, partAt, within, withinAt, checks, checkAt }
 }
