@@ -201,8 +201,6 @@ export const check = Effect.fnUntraced(
           SELECT 'messages in line' AS what, (SELECT count(*) FROM holdfast.message)::float8 AS count
           UNION ALL SELECT 'messages for later', (SELECT count(*) FROM holdfast.scheduled)::float8
           UNION ALL SELECT 'locks', (SELECT count(*) FROM holdfast.server WHERE lock IS NOT NULL)::float8
-          UNION ALL SELECT 'lines that are not consumed', (SELECT count(*) FROM holdfast.server s
-            JOIN holdfast.inbox b ON b.id = s.id WHERE s.taken <> b.pushed)::float8
           UNION ALL SELECT 'messages set aside', (SELECT count(*) FROM holdfast.parked)::float8
           UNION ALL SELECT 'keys without an answer', (SELECT count(*) FROM holdfast.outcome WHERE reply IS NULL)::float8
         ) x WHERE count > 0`,

@@ -5,7 +5,7 @@
  *
  * What cannot begin, since the database cannot be reached at that moment, ends with the exit code 3.
  */
-import { NodeRuntime } from "@effect/platform-node"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { PgClient } from "@effect/sql-pg"
 import { Effect, Fiber, Layer, Random, Redacted, References } from "effect"
 import { DurableNode, DurableServer } from "holdfast/durable"
@@ -19,7 +19,7 @@ const run = Number(runText)
 const accounts = Number(accountsText)
 
 /** How many senders a process has, and how many messages each has under way at most. */
-const senders = 3
+const senders = 6
 const burst = 8
 /** How many keyed messages an account knows. All processes send the same ones. */
 const keys = 40
