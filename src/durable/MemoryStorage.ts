@@ -162,6 +162,7 @@ class Store {
   }
 
   kill({ key, kind }: Address, answer: string): Killed | undefined {
+    this.deliverDue()
     const server = this.#names.get(JSON.stringify([kind, key]))
     if (server === undefined) return undefined
     const { id, lock } = server
@@ -175,7 +176,7 @@ class Store {
     server.line.length = server.parked.length = 0
     server.outcomes.clear()
     server.stateVersion = 1
-    this.#agenda.deleteAll(id)
+    this.#agenda.deleteAllOf(id)
     const killed = { id, version: server.version }
     if (holder !== undefined) this.#nodes.get(holder)?.hints.add({ _tag: "Killed", ...killed, answer })
     return killed
