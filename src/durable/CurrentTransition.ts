@@ -8,7 +8,7 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import type { Outgoing, Reply, ScheduledId, Scheduling } from "./DurableStorage.ts"
+import type { OpenTransaction, Outgoing, Reply, ScheduledId, Scheduling } from "./DurableStorage.ts"
 
 /**
  * An answer to the sender of an earlier message.
@@ -57,4 +57,8 @@ export class CurrentTransition extends Context.Service<CurrentTransition, {
    * the handler is run again and told so. `undefined` where the handler runs no more.
    */
   readonly cancel: (id: ScheduledId) => boolean | undefined
+  /** The transaction that the handler has opened, for its step to be committed in. */
+  readonly transaction: () => OpenTransaction | undefined
+  /** Makes it that one, or none again; `false` where the handler runs no more. */
+  readonly within: (transaction: OpenTransaction | undefined) => boolean
 }>()("holdfast/durable/CurrentTransition") {}

@@ -16,6 +16,7 @@ import {
   type Claim,
   DurableStorage,
   type Hint,
+  type Killed,
   type Later,
   type LineRead,
   type Located,
@@ -160,6 +161,27 @@ class Store {
     if (server.pushed > server.taken || server.lock !== undefined) this.#hintAll({ _tag: "Unattended" })
   }
 
+  kill({ key, kind }: Address, answer: string): Killed | undefined {
+    this.deliverDue()
+    const server = this.#names.get(JSON.stringify([kind, key]))
+    if (server === undefined) return undefined
+    const { id, lock } = server
+    for (const message of [...server.line.map((queued) => queued.message), ...(lock === undefined ? [] : [lock])]) {
+      if (message.mode === "call") this.#reply({ node: message.node, call: message.call, value: answer })
+    }
+    const holder = this.#liveHolder(server)
+    server.version++
+    server.taken = server.pushed
+    server.holder = server.state = server.lock = undefined
+    server.line.length = server.parked.length = 0
+    server.outcomes.clear()
+    server.stateVersion = 1
+    this.#agenda.deleteAllOf(id)
+    const killed = { id, version: server.version }
+    if (holder !== undefined) this.#nodes.get(holder)?.hints.add({ _tag: "Killed", ...killed, answer })
+    return killed
+  }
+
   read(id: number, after: number, limit: number): LineRead {
     this.deliverDue()
     const server = this.#servers.get(id)
@@ -236,6 +258,9 @@ class Store {
   #decide(member: Member, missed: ReadonlyArray<ScheduledId> | undefined): Verdict {
     if (member._tag === "Enqueue") {
       return missed === undefined ? { _tag: "Done", pushed: 0 } : { _tag: "Missed", cancelled: missed }
+    }
+    if (member._tag === "Transition" && member.transaction !== undefined) {
+      return { _tag: "Failed", failure: "a storage in memory has no transactions" }
     }
     const server = this.#servers.get(member.id)
     if (server === undefined) return { _tag: "Superseded" }
@@ -351,6 +376,7 @@ const joinStore = (store: Store, retentionMillis: number): Effect.Effect<NodeSto
         release: (servers) =>
           alive(() => servers.forEach((server) => store.release(id.current, server.id, server.version))),
         commit: (group) => alive(() => store.commit(group, retentionMillis)),
+        kill: (server, answer) => alive(() => store.kill(server, answer)),
         read: (lines) => alive(() => lines.map((line) => store.read(line.id, line.after, line.limit))),
         unattended: (kinds, after) => alive(() => store.unattended(id.current, kinds, after)),
         replies: alive(() => Array.from(node.replies.values())),

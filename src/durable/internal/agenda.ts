@@ -67,6 +67,11 @@ export class Agenda {
     }
   }
 
+  /** Takes back all that is for one server. */
+  deleteAllOf(server: number): void {
+    for (const entry of this.#byName.values()) if (entry.id === server) this.#forget(entry)
+  }
+
   /** Takes what is due, in order. */
   takeDue(now: number): ReadonlyArray<Entry> {
     const due: Array<Entry> = []

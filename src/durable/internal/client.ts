@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import { millisOf } from "../../member/internal/options.ts"
 import type { CurrentTransition } from "../CurrentTransition.ts"
 import { DurableNode } from "../DurableNode.ts"
-import { CallTimeout, DurableServerError } from "../DurableServerError.ts"
+import { CallTimeout, DurableServerError, ServerKilled } from "../DurableServerError.ts"
 import type { Due } from "../DurableStorage.ts"
 import { type Checked, checkName, type Definition, type Operation } from "./definition.ts"
 import { after, at } from "./later.ts"
@@ -142,6 +142,33 @@ const sendAll = (
     return transition === undefined ? sent : stage(inside, transition, definition, address, messages, false, sent)
   })
 
+/** A reason goes to other processes with the news. */
+const maxReasonLength = 256
+
+/** Ends the life of a server, wherever it is run. */
+const kill = (ref: Ref, because: string): Effect.Effect<unknown, unknown> => {
+  const { definition, inside, key } = ref
+  if (!key.ok) return Effect.fail(invalid(definition.kind, "kill", "key", key.issue))
+  if (because.length > maxReasonLength) {
+    const issue = `Expected at most ${maxReasonLength} characters, got ${because.length}`
+    return Effect.fail(invalid(definition.kind, "kill", "reason", issue))
+  }
+  const address = key.value
+  const error = new DurableServerError({
+    reason: new ServerKilled({ kind: definition.kind, key: address.text, because })
+  })
+  return sentSpan(
+    ref,
+    "kill",
+    "call",
+    Effect.callback<unknown, unknown>((resume) => {
+      const waiting = new WaitingFiber(inside, resume)
+      inside.residency.kill(definition, address, error, waiting)
+      return Effect.sync(() => waiting.leave())
+    })
+  )
+}
+
 type Facade = Readonly<Record<string, (...args: ReadonlyArray<unknown>) => unknown>>
 type FacadeOf<On> = new(on: On) => Facade
 
@@ -233,6 +260,9 @@ const refsOf = (definition: Definition) => {
     }
     castAt(time: DateTime.DateTime | Date): Facade {
       return new LaterCasts({ ref: this.#ref, field: "time", due: () => at(time) })
+    }
+    kill(because: string) {
+      return Effect.suspend(() => kill(this.#ref, because))
     }
     castAll(messages: (cast: typeof describe) => ReadonlyArray<{ readonly rpc: string; readonly payload: unknown }>) {
       return Effect.suspend(() => sendAll(this.#ref, messages(describe)))

@@ -10,7 +10,7 @@ import type * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import { CurrentTransition, type LateReply } from "../CurrentTransition.ts"
 import { DurableServerError } from "../DurableServerError.ts"
-import type { Outgoing, ScheduledId } from "../DurableStorage.ts"
+import type { OpenTransaction, Outgoing, ScheduledId } from "../DurableStorage.ts"
 import type { Definition } from "./definition.ts"
 import { LaterWrites } from "./later.ts"
 import type { Message } from "./message.ts"
@@ -44,9 +44,14 @@ export interface Staged {
   readonly lateReplies: ReadonlyArray<LateReply>
   /** What it does about messages for later, where it does anything. */
   readonly later: LaterWrites | undefined
+  /** What it has to be committed in. */
+  readonly transaction: OpenTransaction | undefined
 }
 
-export const nothingStaged: Staged = { outgoing: [], lateReplies: [], later: undefined }
+export const nothingStaged: Staged = { outgoing: [], lateReplies: [], later: undefined, transaction: undefined }
+
+const isAnswer = (value: unknown): value is HandlerOutcome | HandlerLock =>
+  value instanceof HandlerOutcome || value instanceof HandlerLock
 
 const ofOutcome = (value: unknown, staged: Staged): Handled =>
   value instanceof HandlerOutcome
@@ -122,6 +127,7 @@ export const handle = (
   const outgoing: Array<Outgoing> = []
   const lateReplies: Array<LateReply> = []
   let later: LaterWrites | undefined
+  let transaction: OpenTransaction | undefined
   let open = true
   const context = Context.add(registration.context, CurrentTransition, {
     kind: server.kind,
@@ -145,19 +151,29 @@ export const handle = (
       later ??= new LaterWrites()
       later.cancel(id)
       return true
+    },
+    transaction: () => transaction,
+    within: (opened) => {
+      if (open) transaction = opened
+      return open
     }
   })
+  const answers = Effect.onExit(
+    answer as Effect.Effect<unknown, unknown>,
+    // What did not come to an outcome has nothing to be committed.
+    (exit) => Exit.isSuccess(exit) && isAnswer(exit.value) ? Effect.void : transaction?.close ?? Effect.void
+  )
   return run(
     context,
     traced(
-      answer as Effect.Effect<unknown, unknown>,
+      answers,
       `${server.kind}.${message.operation.tag} handler`,
       "consumer",
       () => ({ "holdfast.kind": server.kind, "holdfast.key": server.key, "holdfast.message": message.id })
     ),
     (exit) => {
       open = false
-      return ofExit(exit, { outgoing, lateReplies, later })
+      return ofExit(exit, { outgoing, lateReplies, later, transaction })
     },
     running.started,
     running.done

@@ -41,6 +41,11 @@ export interface AwaitedReply {
   readonly server: Address
 }
 
+/** The end of a server's life: to be brought about, for a caller, or known to have come, and still to be drawn. */
+export type Kill =
+  | { readonly _tag: "Wanted"; readonly server: Address; readonly error: DurableServerError; readonly caller: Caller }
+  | { readonly _tag: "Done"; readonly id: number; readonly version: number; readonly error: DurableServerError }
+
 /** A key with its text. */
 export interface Key {
   readonly text: string
@@ -77,6 +82,7 @@ export class Residency implements Host {
   readonly toStop = new Gathering<Resident>()
   /** Open while somebody is in memory. */
   readonly inhabited = Latch.makeUnsafe(false)
+  readonly toKill = new Gathering<Kill>()
 
   readonly registrations = new Map<string, Registration>()
   readonly byId = new Map<number, Resident>()
@@ -168,6 +174,18 @@ export class Residency implements Host {
     }
   }
 
+  /** Ends the life of a server. */
+  kill(definition: Definition, key: Key, error: DurableServerError, caller: Caller): void {
+    const server = { kind: definition.kind, key: key.text }
+    if (this.#closed) caller.settle(this.closedAnswer(server, "kill"))
+    else this.toKill.add({ _tag: "Wanted", server, error, caller })
+  }
+
+  /** A server that is in memory here. */
+  known({ key, kind }: Address): Resident | undefined {
+    return this.#residents.get(kind)?.get(key)
+  }
+
   /** Where a message goes, unless it is refused. */
   #admit(definition: Definition, key: Key, rpc: string, caller: Caller): Resident | undefined {
     const server = { kind: definition.kind, key: key.text }
@@ -205,7 +223,7 @@ export class Residency implements Host {
 
   /** Why messages to a server are left to others, where its state is of a newer version than this process can read. */
   tooNew(kind: string, key: string): DurableServerError | undefined {
-    return this.#residents.get(kind)?.get(key)?.tooNew
+    return this.known({ kind, key })?.tooNew
   }
 
   closedAnswer(server: Address, rpc: string): Answer {
@@ -224,7 +242,7 @@ export class Residency implements Host {
   }
 
   #knownId(kind: string, key: Key): number | undefined {
-    return this.#residents.get(kind)?.get(key.text)?.id || undefined
+    return this.known({ kind, key: key.text })?.id || undefined
   }
 
   /** A number for a message that goes out with a handler's transition. */

@@ -346,6 +346,59 @@ BEGIN
   UPDATE holdfast.lane l SET refused = commit_group.refused
   WHERE l.id = p_lane AND l.refused <> commit_group.refused;
 END $$;
+
+-- Groups in which servers only change their state, which is what most of them are: the same as above, and much less to plan.
+-- The servers' rows are visited in the order of their ids: the planner, pinned, has no other way to join them.
+CREATE FUNCTION holdfast.commit_steps(
+  p_lane bigint, p_seq bigint, p_id bigint[], p_version bigint[], p_guard bigint[], p_state text[],
+  OUT refused integer[], OUT pushed bigint[]
+) LANGUAGE plpgsql AS $$
+DECLARE
+  good integer[];
+BEGIN
+  UPDATE holdfast.lane l SET seq = p_seq, refused = '{}' WHERE l.id = p_lane AND l.seq = p_seq - 1 AND NOT l.closed;
+  IF NOT FOUND THEN
+    RETURN;
+  END IF;
+  WITH part AS MATERIALIZED (
+    SELECT x.*, coalesce((SELECT b.pushed FROM holdfast.inbox b WHERE b.id = x.id), 0) AS pushed
+    FROM unnest(p_id, p_version, p_guard, p_state) WITH ORDINALITY AS x(id, version, guard, state, m)
+    ORDER BY x.id
+  ), done AS (
+    UPDATE holdfast.server s SET version = s.version + 1, state = coalesce(p.state, s.state)
+    FROM part p
+    WHERE s.id = p.id AND s.version = p.version AND (p.guard IS NULL OR p.guard = p.pushed)
+    RETURNING p.m::integer
+  )
+  SELECT (SELECT coalesce(array_agg(d.m), '{}') FROM done d), (SELECT array_agg(p.pushed ORDER BY p.m) FROM part p)
+  INTO good, pushed;
+  refused := '{}';
+  IF cardinality(good) < cardinality(p_id) THEN
+    refused := ARRAY(SELECT m FROM generate_series(1, cardinality(p_id)) AS m WHERE NOT m = ANY (good));
+    UPDATE holdfast.lane l SET refused = commit_steps.refused WHERE l.id = p_lane;
+  END IF;
+END $$;
+
+-- The same for one server alone, which is what a quiet process and one hot server commit: and has even less to plan.
+CREATE FUNCTION holdfast.commit_step(
+  p_lane bigint, p_seq bigint, p_id bigint, p_version bigint, p_guard bigint, p_state text,
+  OUT refused integer[], OUT pushed bigint
+) LANGUAGE plpgsql AS $$
+BEGIN
+  UPDATE holdfast.lane l SET seq = p_seq, refused = '{}' WHERE l.id = p_lane AND l.seq = p_seq - 1 AND NOT l.closed;
+  IF NOT FOUND THEN
+    RETURN;
+  END IF;
+  refused := '{}';
+  SELECT b.pushed INTO pushed FROM holdfast.inbox b WHERE b.id = p_id;
+  pushed := coalesce(pushed, 0);
+  UPDATE holdfast.server SET version = version + 1, state = coalesce(p_state, state)
+  WHERE id = p_id AND version = p_version AND (p_guard IS NULL OR p_guard = commit_step.pushed);
+  IF NOT FOUND THEN
+    refused := '{1}';
+    UPDATE holdfast.lane l SET refused = commit_step.refused WHERE l.id = p_lane;
+  END IF;
+END $$;
 `
   },
   {
@@ -353,8 +406,7 @@ END $$;
     text: `-- Messages for later, until they are due. Each is a row of its own, with the id that it will have in line.
 --
 -- A row is written by the commit that schedules it, and is gone by the commit that puts it in line or cancels it, whichever
--- of the two finds it. All of a server's are found by the beginning of the primary key: who does away with a server does
--- away with them there, before the server's own row is locked.
+-- of the two finds it. All of a server's are found by the beginning of the primary key: there they are when it is killed.
 CREATE TABLE holdfast.scheduled (
   server_id bigint NOT NULL,
   member bigint NOT NULL,
@@ -445,6 +497,65 @@ BEGIN
   END IF;
   SELECT extract(epoch FROM due_at - clock_timestamp())::double precision * 1000 INTO next_in
   FROM holdfast.scheduled ORDER BY due_at, member, call LIMIT 1;
+END $$;
+`
+  },
+  {
+    name: "0004_kill.sql",
+    text: `-- Ends the life of a server: its state, its line, its lock, its messages for later, what it answered and what was set aside are
+-- gone, and whoever waits for an answer to a call in its line is told p_answer. The row and its number stay, and the version goes
+-- on from where it was: whatever was prepared in the life that ends is refused, and messages that are sent by the number reach
+-- the next one.
+--
+-- A group of its own, number p_seq of a lane: it runs once, or, where \`refused\` is null, not at all. Locks are taken in the one
+-- order of all commits: the lane, the server's messages for later, the server, its keys, its inbox.
+CREATE FUNCTION holdfast.kill_server(
+  p_lane bigint, p_seq bigint, p_id bigint, p_answer text,
+  OUT refused integer[],
+  -- The first version of the next life.
+  OUT version bigint,
+  -- The living member that ran it.
+  OUT holder bigint,
+  -- The members with callers that are told.
+  OUT told bigint[]
+) LANGUAGE plpgsql AS $$
+DECLARE
+  locked_by json;
+  ends bigint;
+BEGIN
+  UPDATE holdfast.lane l SET seq = p_seq, refused = '{}' WHERE l.id = p_lane AND l.seq = p_seq - 1 AND NOT l.closed;
+  IF NOT FOUND THEN
+    RETURN;
+  END IF;
+  refused := '{}';
+  PERFORM FROM holdfast.scheduled s WHERE s.server_id = p_id ORDER BY s.member, s.call FOR UPDATE;
+  SELECT s.lock::json, h.id INTO locked_by, holder
+  FROM holdfast.server s LEFT JOIN holdfast.member h ON h.id = s.holder AND NOT h.dead
+  WHERE s.id = p_id FOR NO KEY UPDATE OF s;
+
+  PERFORM FROM holdfast.outcome o WHERE o.server_id = p_id ORDER BY o.key FOR UPDATE;
+  SELECT b.pushed INTO ends FROM holdfast.inbox b WHERE b.id = p_id FOR NO KEY UPDATE;
+  -- From here on no message gets into the line: those that did are seen below, with the keys that came with them.
+  DELETE FROM holdfast.outcome o WHERE o.server_id = p_id;
+  UPDATE holdfast.server s
+  SET version = s.version + 1, taken = coalesce(ends, 0), holder = NULL, state = NULL, lock = NULL,
+    state_version = 1
+  WHERE s.id = p_id RETURNING s.version INTO version;
+  DELETE FROM holdfast.scheduled s WHERE s.server_id = p_id;
+  DELETE FROM holdfast.parked p WHERE p.server_id = p_id;
+  WITH gone AS (
+    DELETE FROM holdfast.message m WHERE m.server_id = p_id AND m.seq <= ends RETURNING m.mode, m.member, m.call
+  ), waiting AS (
+    SELECT member, call FROM gone WHERE mode = 'call'
+    UNION ALL
+    SELECT (locked_by->>'node')::bigint, (locked_by->>'call')::bigint WHERE locked_by->>'mode' = 'call'
+  ), replies AS (
+    INSERT INTO holdfast.reply (member, call, value)
+    SELECT w.member, w.call, p_answer FROM waiting w
+    ON CONFLICT DO NOTHING
+    RETURNING member
+  )
+  SELECT coalesce(array_agg(DISTINCT r.member), '{}') INTO told FROM replies r;
 END $$;
 `
   }
