@@ -71,6 +71,9 @@ for (const [name, StoreLive] of Nodes.stores) {
           const keys = Array.from({ length: 10 }, (_, n) => `many ${n}`)
           const planner = (yield* first.run(Planner.client()))("many")
           const entries = Array.from({ length: 10_000 }, (_, n) => [keys[n % 10] ?? "", `${n}`] as const)
+          // Known to the node from now on, so that its handler has nobody to look up.
+          const known = yield* first.run(Journal.client())
+          yield* Effect.forEach(keys, (key) => known(key).call.Read(undefined, { timeout: "20 seconds" }))
           yield* planner.call.Plan({ entries, at: yield* inMillis(1500) }, { timeout: "20 seconds" })
           const journal = yield* second.run(Journal.client())
           yield* Effect.forEach(keys, (key, n) =>
