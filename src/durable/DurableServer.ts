@@ -429,12 +429,68 @@ export interface Ref<Self extends Any> {
 }
 
 /**
+ * How states are stored.
+ *
+ * - `"whole"`: encoded as a whole with every step, and written as far as the text has changed. What a step costs this process
+ *   grows with the state.
+ * - `"incremental"`: field by field, and the lists among the fields item by item, where items have an `id` that is a string or a
+ *   number. What a step costs depends on what it changes, however large the state is. Offered where the state's schema has
+ *   fields: a `Schema.Struct` or a `Schema.Class`.
+ *
+ * Each reads what the other has stored, so a definition may change from one to the other.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Persistence<State extends Durable> = State extends { readonly fields: Schema.Struct.Fields }
+  ? "whole" | "incremental"
+  : "whole"
+
+/**
  * Defines a kind of durable server.
  *
  * `kind` is the name under which the rows are kept: a literal, and never derived from the class, which may be renamed.
  * `state` is the schema of the state: a `Schema.Class` where it has behaviour of its own, a `Schema.Struct` where it is
  * plain. `protocol` is a list of `Rpc` definitions; one with a `primaryKey` is executed once however often it is sent.
  * `key` is any schema that encodes to a string, `Schema.String` unless given.
+ *
+ * `persistence` says how states are stored, `"whole"` unless given. With `"incremental"` a field that is still the same value as
+ * before is taken to be unchanged, and so is an item of a list: a state of 1 MB of which one field changes costs little more
+ * than a small one. Make new values of what changes, and leave the rest as it is. The order of a list's items is kept, and moving
+ * one writes that one. Two items of a list with the same `id` are a failed attempt that names the field.
+ *
+ * **Example** (A large state, of which each step changes little)
+ *
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Rpc } from "effect/rpc"
+ * import { DurableServer } from "holdfast/durable"
+ *
+ * const Task = Schema.Struct({ id: Schema.String, title: Schema.String, done: Schema.Boolean })
+ *
+ * class Board extends DurableServer.make("Board", {
+ *   state: Schema.Struct({ title: Schema.String, tasks: Schema.Array(Task) }),
+ *   protocol: [
+ *     Rpc.make("Add", { payload: { id: Schema.String, title: Schema.String } }),
+ *     Rpc.make("Finish", { payload: { id: Schema.String } })
+ *   ],
+ *   persistence: "incremental"
+ * }) {}
+ *
+ * export const BoardLive = Board.toLayer({
+ *   init: (title) => ({ title, tasks: [] }),
+ *   handlers: {
+ *     Add: ({ noReply, payload, state }) =>
+ *       noReply({ ...state, tasks: [{ ...payload, done: false }, ...state.tasks] }),
+ *     // Writes this one task, of however many there are.
+ *     Finish: ({ noReply, payload, state }) =>
+ *       noReply({
+ *         ...state,
+ *         tasks: state.tasks.map((task) => task.id === payload.id ? { ...task, done: true } : task)
+ *       })
+ *   }
+ * })
+ * ```
  *
  * **Example** (A counter)
  *
@@ -472,8 +528,15 @@ export const make = <
   readonly state: State
   readonly protocol: Protocol
   readonly key?: Key | undefined
+  readonly persistence?: Persistence<State> | undefined
 }): DurableServer<Kind, State, Protocol[number], Key> => {
-  const definition = compile(kind, options.state, options.protocol, options.key ?? Schema.String)
+  const definition = compile(
+    kind,
+    options.state,
+    options.protocol,
+    options.key ?? Schema.String,
+    options.persistence
+  )
   class Definition {
     static readonly [TypeId]: TypeId = TypeId
     static readonly kind = kind

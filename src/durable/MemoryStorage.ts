@@ -37,6 +37,7 @@ interface Server extends Address {
   pushed: number
   holder: number | undefined
   state: string | undefined
+  readonly fragments: Map<number, string>
   lock: StoredMessage | undefined
   readonly line: Array<{ readonly position: number; readonly message: StoredMessage }>
   readonly outcomes: Map<string, Kept>
@@ -104,6 +105,7 @@ class Store {
         pushed: 0,
         holder: undefined,
         state: undefined,
+        fragments: new Map(),
         lock: undefined,
         line: [],
         outcomes: new Map(),
@@ -137,6 +139,7 @@ class Store {
       taken: server.taken,
       pushed: server.pushed,
       state: server.state,
+      fragments: Array.from(server.fragments, ([number, text]) => ({ number, text })),
       lock: server.lock
     }
   }
@@ -218,6 +221,11 @@ class Store {
     server.version++
     server.taken = transition.taken
     if (transition.state !== undefined) server.state = transition.state
+    for (const { number, text } of transition.fragments) {
+      // A copy: what was cut out of a long text would keep all of that in memory.
+      if (text === undefined) server.fragments.delete(number)
+      else server.fragments.set(number, structuredClone(text))
+    }
     if (transition.lock !== undefined) server.lock = transition.lock === "none" ? undefined : transition.lock
     while (server.line[0] !== undefined && server.line[0].position <= transition.taken) server.line.shift()
     for (const position of transition.consumed) {

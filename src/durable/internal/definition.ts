@@ -1,23 +1,14 @@
 /**
- * A definition as the machinery uses it: every codec compiled once, from and to the texts that are stored.
+ * A definition as the machinery uses it: every codec compiled once.
  */
-import * as Cause from "effect/Cause"
-import * as Exit from "effect/Exit"
 import * as PrimaryKey from "effect/PrimaryKey"
 import type * as Rpc from "effect/rpc/Rpc"
 import * as RpcSchema from "effect/rpc/RpcSchema"
 import * as Schema from "effect/Schema"
-import * as SchemaIssue from "effect/SchemaIssue"
-
-/** A value, or what is wrong with it. */
-export type Checked<A> = { readonly ok: true; readonly value: A } | { readonly ok: false; readonly issue: string }
-
-/** Between a value and its text, and what the text is parsed to where it is JSON. */
-export interface TextCodec {
-  readonly encode: (value: unknown) => Checked<string>
-  readonly decode: (text: string) => Checked<unknown>
-  readonly decodeJson: (json: unknown) => Checked<unknown>
-}
+import { attempt, type Checked, plainText, type TextCodec, textCodec } from "./codec.ts"
+import * as IncrementalState from "./state/incrementalState.ts"
+import type { StateCodec } from "./state/stored.ts"
+import * as WholeState from "./state/wholeState.ts"
 
 /** One operation of a protocol. */
 export interface Operation {
@@ -32,77 +23,13 @@ export interface Operation {
 /** A kind of durable server, compiled. */
 export interface Definition {
   readonly kind: string
-  readonly state: TextCodec & {
+  readonly state: StateCodec & {
     /** What the schema describes, of what is only shaped like it: a plain object where the schema is a class. */
     readonly asType: (value: unknown) => Checked<unknown>
   }
   readonly key: TextCodec
   readonly operations: ReadonlyMap<string, Operation>
 }
-
-const checked = <A>(exit: Exit.Exit<A, unknown>): Checked<A> =>
-  Exit.isSuccess(exit) ? { ok: true, value: exit.value } : { ok: false, issue: issueOf(Cause.squash(exit.cause)) }
-
-/** One line that says what was expected where. Never the value itself, which may be secret. */
-const issueOf = (error: unknown): string => {
-  const issue = error instanceof Error && SchemaIssue.isIssue(error.cause) ? formatIssue(error.cause) : undefined
-  return (issue ?? (error instanceof Error ? error.message : String(error))).replaceAll(/\s*\n\s*/g, " ")
-}
-
-const formatIssue = SchemaIssue.makeFormatterDefault()
-
-const attempt = <A>(make: () => A): Checked<A> => {
-  try {
-    return { ok: true, value: make() }
-  } catch (error) {
-    return { ok: false, issue: issueOf(error) }
-  }
-}
-
-/** No single value may be so large that a statement which carries it cannot be sent. */
-const maxTextLength = 64 * 1024 * 1024
-
-const checkedText = (text: string): Checked<string> =>
-  text.length <= maxTextLength
-    ? { ok: true, value: text }
-    : { ok: false, issue: `Expected at most ${maxTextLength} characters as JSON, got ${text.length}` }
-
-const jsonText = (schema: Schema.Codec<unknown, unknown>): TextCodec => {
-  const codec = Schema.toCodecJson(schema)
-  const encode = Schema.encodeUnknownExit(codec)
-  const decode = Schema.decodeUnknownExit(codec)
-  return {
-    encode: (value) => {
-      const encoded = checked(encode(value))
-      return encoded.ok ? checkedText(JSON.stringify(encoded.value) ?? "null") : encoded
-    },
-    decode: (text) => {
-      const json = attempt(() => JSON.parse(text) as unknown)
-      return json.ok ? checked(decode(json.value)) : json
-    },
-    decodeJson: (json) => checked(decode(json))
-  }
-}
-
-const plainText = (schema: Schema.Codec<unknown, string>): TextCodec => {
-  const encode = Schema.encodeUnknownExit(schema)
-  const decode = Schema.decodeUnknownExit(schema)
-  const decodeText = (text: unknown) => checked(decode(text))
-  return { encode: (value) => checked(encode(value)), decode: decodeText, decodeJson: decodeText }
-}
-
-const nothing: TextCodec = {
-  encode: (value) =>
-    value === undefined
-      ? { ok: true, value: "null" }
-      : { ok: false, issue: "Expected nothing, the operation declares none" },
-  decode: () => ({ ok: true, value: undefined }),
-  decodeJson: () => ({ ok: true, value: undefined })
-}
-
-const textCodec = (schema: Schema.Top): TextCodec =>
-  // Codecs without services is what the public signatures let in.
-  (schema as unknown) === Schema.Void ? nothing : jsonText(schema as unknown as Schema.Codec<unknown, unknown>)
 
 const operation = (kind: string, rpc: Rpc.AnyWithProps): Operation => {
   if (RpcSchema.isStreamSchema(rpc.successSchema)) {
@@ -132,12 +59,23 @@ export const operationOf = (rpc: Rpc.AnyWithProps): Operation => {
   return known
 }
 
+const stateCodec = (kind: string, state: Schema.Top, persistence: "whole" | "incremental"): StateCodec => {
+  const whole = textCodec(state)
+  if (persistence === "whole") return WholeState.make(whole)
+  const incremental = IncrementalState.make(state, whole)
+  if (incremental === undefined) {
+    throw new Error(`${kind}: persistence "incremental" needs a state whose fields are encoded each under its own name`)
+  }
+  return incremental
+}
+
 /** Compiles a definition, and refuses what a durable server cannot keep to. */
 export const compile = (
   kind: string,
   state: Schema.Top,
   protocol: ReadonlyArray<Rpc.Any>,
-  key: Schema.Top
+  key: Schema.Top,
+  persistence: "whole" | "incremental" = "whole"
 ): Definition => {
   if (kind.length === 0 || kind.includes("\0") || new TextEncoder().encode(kind).length > 128) {
     throw new Error("the kind of a durable server is 1 to 128 bytes of text without NUL")
@@ -152,7 +90,7 @@ export const compile = (
   return {
     kind,
     state: {
-      ...textCodec(state),
+      ...stateCodec(kind, state, persistence),
       asType: (value) => isType(value) ? { ok: true, value } : attempt(() => maker.make(value))
     },
     key: plainText(key as unknown as Schema.Codec<unknown, string>),

@@ -19,7 +19,7 @@ import type { Registration } from "./handling.ts"
 import { Line } from "./line.ts"
 import { type Batch, Mailbox, type ToLine } from "./mailbox.ts"
 import type { Message } from "./message.ts"
-import type { State } from "./transition.ts"
+import type { State } from "./state/stored.ts"
 
 /** What a resident needs of the node it lives in. */
 export interface Host extends Environment {
@@ -159,7 +159,7 @@ export class Resident implements Server {
     this.#line.reset(claim.taken, claim.pushed)
     let current: State | undefined
     if (claim.state !== undefined) {
-      const state = registration.definition.state.decode(claim.state)
+      const state = registration.definition.state.load(claim.state, claim.fragments)
       if (!state.ok) {
         this.phase = "broken"
         this.broken = new DurableServerError({
@@ -170,7 +170,7 @@ export class Resident implements Server {
         for (const message of calls) message.caller?.settle({ _tag: "Broken", error: this.broken })
         return
       }
-      current = { value: state.value, text: claim.state }
+      current = state.value
     }
     this.#execution.begin(registration, claim.version, claim.taken, current, claim.lock)
     this.phase = "held"

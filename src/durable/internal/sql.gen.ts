@@ -15,13 +15,30 @@ CREATE TABLE holdfast.server (
   taken bigint NOT NULL DEFAULT 0,
   -- The member that runs it, if that member is alive.
   holder bigint,
-  -- The state as JSON; null as long as no message was ever handled.
+  -- The state as JSON, or of which kind its fragments are; null as long as no message was ever handled.
   state text,
   -- The message that locked it, as JSON, as long as what it began is not over.
   lock text,
   UNIQUE (kind, key)
-) WITH (fillfactor = 50, vacuum_truncate = off);
+  -- States of up to 3 KB lie in the row itself: whatever is moved out of a row is written anew, as other rows, by every update.
+) WITH (fillfactor = 50, toast_tuple_target = 4080, vacuum_truncate = off);
 CREATE INDEX server_locked ON holdfast.server (id) WHERE lock IS NOT NULL;
+
+-- What is too large for that lies here, in rows that are updated in place, two versions to a page: those that a step changes.
+-- Written by the holder alone, under the lock of the server's row. Whoever deletes or empties a server deletes these.
+CREATE TABLE holdfast.fragment (
+  server_id bigint NOT NULL,
+  number bigint NOT NULL,
+  text text NOT NULL,
+  PRIMARY KEY (server_id, number)
+) WITH (fillfactor = 50, toast_tuple_target = 8160, vacuum_truncate = off);
+ALTER TABLE holdfast.fragment ALTER COLUMN text SET STORAGE PLAIN;
+
+-- The fragments of a server's state. Volatile, and so with a snapshot of its own: to whoever has just locked the server's row it
+-- gives what belongs to that row, however long it had to wait for the lock.
+CREATE FUNCTION holdfast.fragments_of(p_server bigint, OUT numbers bigint[], OUT texts text[]) LANGUAGE sql VOLATILE AS $$
+  SELECT array_agg(f.number), array_agg(f.text) FROM holdfast.fragment f WHERE f.server_id = p_server
+$$;
 
 -- How many messages were ever put in a server's line. Written by senders alone, so that they and the holder do not fight.
 CREATE TABLE holdfast.inbox (
@@ -133,6 +150,8 @@ $$;
 CREATE FUNCTION holdfast.commit_group(
   p_lane bigint, p_seq bigint,
   w_id bigint[], w_version bigint[], w_guard bigint[], w_taken bigint[], w_state text[], w_lock text[],
+  -- Fragments of states that are written, or, where there is no text, go.
+  f_m integer[], f_number bigint[], f_text text[],
   -- Messages consumed out of their turn: their positions.
   c_m integer[], c_seq bigint[],
   -- Answers under keys: the member they belong to (from 1), key, answer (none yet, where it comes later), and whether this is
@@ -205,6 +224,16 @@ BEGIN
     DELETE FROM holdfast.message x
     USING unnest(w_id, w_taken) WITH ORDINALITY AS w(id, taken, m)
     WHERE w.taken > 0 AND (all_good OR w.m = ANY (good)) AND x.server_id = w.id AND x.seq <= w.taken;
+
+    IF cardinality(f_m) > 0 THEN
+      DELETE FROM holdfast.fragment x
+      USING unnest(f_m, f_number, f_text) AS f(m, number, text)
+      WHERE f.text IS NULL AND (all_good OR f.m = ANY (good)) AND x.server_id = w_id[f.m] AND x.number = f.number;
+      INSERT INTO holdfast.fragment (server_id, number, text)
+      SELECT w_id[f.m], f.number, f.text FROM unnest(f_m, f_number, f_text) AS f(m, number, text)
+      WHERE f.text IS NOT NULL AND (all_good OR f.m = ANY (good))
+      ON CONFLICT (server_id, number) DO UPDATE SET text = excluded.text;
+    END IF;
 
     IF cardinality(c_m) > 0 THEN
       DELETE FROM holdfast.message x

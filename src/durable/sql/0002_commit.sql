@@ -40,6 +40,8 @@ $$;
 CREATE FUNCTION holdfast.commit_group(
   p_lane bigint, p_seq bigint,
   w_id bigint[], w_version bigint[], w_guard bigint[], w_taken bigint[], w_state text[], w_lock text[],
+  -- Fragments of states that are written, or, where there is no text, go.
+  f_m integer[], f_number bigint[], f_text text[],
   -- Messages consumed out of their turn: their positions.
   c_m integer[], c_seq bigint[],
   -- Answers under keys: the member they belong to (from 1), key, answer (none yet, where it comes later), and whether this is
@@ -112,6 +114,16 @@ BEGIN
     DELETE FROM holdfast.message x
     USING unnest(w_id, w_taken) WITH ORDINALITY AS w(id, taken, m)
     WHERE w.taken > 0 AND (all_good OR w.m = ANY (good)) AND x.server_id = w.id AND x.seq <= w.taken;
+
+    IF cardinality(f_m) > 0 THEN
+      DELETE FROM holdfast.fragment x
+      USING unnest(f_m, f_number, f_text) AS f(m, number, text)
+      WHERE f.text IS NULL AND (all_good OR f.m = ANY (good)) AND x.server_id = w_id[f.m] AND x.number = f.number;
+      INSERT INTO holdfast.fragment (server_id, number, text)
+      SELECT w_id[f.m], f.number, f.text FROM unnest(f_m, f_number, f_text) AS f(m, number, text)
+      WHERE f.text IS NOT NULL AND (all_good OR f.m = ANY (good))
+      ON CONFLICT (server_id, number) DO UPDATE SET text = excluded.text;
+    END IF;
 
     IF cardinality(c_m) > 0 THEN
       DELETE FROM holdfast.message x

@@ -78,7 +78,8 @@ FROM lane WHERE l.id = lane.id
 RETURNING l.refused, ARRAY[(SELECT pushed FROM line)]::float8[]`
 
 const isPlainStep = (part: Part): part is Transition =>
-  part._tag === "Transition" && part.lock === undefined && part.taken === part.takenBefore &&
+  part._tag === "Transition" && part.fragments.length === 0 && part.lock === undefined &&
+  part.taken === part.takenBefore &&
   part.consumed.length === 0 && part.outcomes.length === 0 && part.replies.length === 0 && part.outgoing.length === 0 &&
   part.parked.length === 0
 
@@ -88,7 +89,7 @@ const groupSql = `
 SELECT refused, pushed::float8[], known_m, known_key, known_reply, line_id::float8[], line_pushed::float8[],
   line_holder::float8[]
 FROM holdfast.commit_group($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-  $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37)`
+  $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40)`
 
 const outgoingParams = (outgoing: ReadonlyArray<readonly [number, Outgoing]>): ReadonlyArray<unknown> => [
   int4(outgoing.map(([m]) => m)),
@@ -107,6 +108,7 @@ const groupParams = (parts: ReadonlyArray<Part>): ReadonlyArray<unknown> => {
   /** What all parts have of something, each with the number of its part. */
   const each = <A>(of: (part: Transition) => ReadonlyArray<A>): ReadonlyArray<readonly [number, A]> =>
     steps.flatMap((step, index) => step === undefined ? [] : of(step).map((item) => [index + 1, item] as const))
+  const fragments = each((step) => step.fragments)
   const consumed = each((step) => step.consumed)
   const outcomes = each((step) => step.outcomes)
   const parked = each((step) => step.parked)
@@ -119,6 +121,9 @@ const groupParams = (parts: ReadonlyArray<Part>): ReadonlyArray<unknown> => {
     int8(steps.map((step) => step?.taken)),
     text(steps.map((step) => step?.state ?? null)),
     text(steps.map((step) => step?.lock === undefined ? null : step.lock === "none" ? "" : JSON.stringify(step.lock))),
+    int4(fragments.map(([m]) => m)),
+    int8(fragments.map(([, { number }]) => number)),
+    text(fragments.map(([, { text }]) => text ?? null)),
     int4(consumed.map(([m]) => m)),
     int8(consumed.map(([, position]) => position)),
     int4(outcomes.map(([m]) => m)),

@@ -2,12 +2,17 @@
  * The statements by which a node finds, takes and gives back servers, and reads lines and replies. All of them may be sent
  * twice without harm.
  */
-import type { Address, Claimed, LineRead, QueuedMessage, Reply, StoredMessage } from "../../DurableStorage.ts"
+import type { Address, Claimed, Fragment, LineRead, QueuedMessage, Reply, StoredMessage } from "../../DurableStorage.ts"
 import { int8, text } from "./commit.ts"
 
 type Rows = ReadonlyArray<ReadonlyArray<unknown>>
 
 const optional = (value: unknown): string | undefined => typeof value === "string" ? value : undefined
+
+const fragments = (numbers: unknown, texts: unknown): ReadonlyArray<Fragment> =>
+  Array.isArray(numbers) && Array.isArray(texts)
+    ? numbers.map((number, index) => ({ number: Number(number), text: String(texts[index]) }))
+    : []
 
 /** Finds servers by name, with the living member that holds each. */
 export const find = {
@@ -52,17 +57,18 @@ WITH wanted AS MATERIALIZED (
   RETURNING s.id, s.version, s.taken, s.state, s.lock
 )
 SELECT g.id::float8, g.version::float8, g.taken::float8, g.state, g.lock,
-  coalesce((SELECT b.pushed FROM holdfast.inbox b WHERE b.id = g.id), 0)::float8
-FROM got g`,
+  coalesce((SELECT b.pushed FROM holdfast.inbox b WHERE b.id = g.id), 0)::float8, f.numbers::float8[], f.texts
+FROM got g CROSS JOIN LATERAL holdfast.fragments_of(g.id) f`,
   params: (member: number, ids: ReadonlyArray<number>) => [BigInt(member), int8(ids)],
   rows: (rows: Rows) =>
-    rows.map(([id, version, taken, state, lock, pushed]): Claimed => ({
+    rows.map(([id, version, taken, state, lock, pushed, numbers, texts]): Claimed => ({
       _tag: "Claimed",
       id: Number(id),
       version: Number(version),
       taken: Number(taken),
       pushed: Number(pushed),
       state: optional(state),
+      fragments: fragments(numbers, texts),
       lock: typeof lock === "string" ? JSON.parse(lock) as StoredMessage : undefined
     }))
 }

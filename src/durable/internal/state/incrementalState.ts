@@ -1,0 +1,294 @@
+/**
+ * States whose fields are encoded and stored one by one, and the items of their lists too: what a step costs depends on what
+ * it changes, not on how large the state is. As long as such a state is small it lies in its head like any other.
+ */
+import type * as Schema from "effect/Schema"
+import { attempt, type Checked, checkLength, type TextCodec } from "../codec.ts"
+import { type FieldCodec, fieldsCodec } from "./fields.ts"
+import { Changes, fieldsHead, fitsHead, maxHead, maxHeadAgain } from "./fragments.ts"
+import { duplicate, encodeItems, idOf, type Item, keepItems, type NewItems, sameItems, storeItems } from "./lists.ts"
+import { type Cut, drop, store } from "./pieces.ts"
+import { type Encoded, find, type FoundField, listText, noChanges, objectText } from "./stored.ts"
+import type { State, StateCodec, Stored } from "./stored.ts"
+
+interface TextField extends Cut {
+  readonly value: unknown
+}
+
+interface ListField {
+  readonly value: unknown
+  /** The fragment that says that this is a list, where it is stored item by item. */
+  readonly marker: number | undefined
+  readonly items: ReadonlyArray<Item>
+  /** How many characters its items have, with what separates them. */
+  readonly size: number
+}
+
+type Field = TextField | ListField
+
+/** A field in comparison with what it was. */
+type NewField =
+  | { readonly _tag: "Same"; readonly was: Field }
+  | { readonly _tag: "Text"; readonly value: unknown; readonly text: string; readonly was: Field | undefined }
+  | {
+    readonly _tag: "List"
+    readonly value: unknown
+    readonly list: NewItems
+    readonly size: number
+    readonly was: Field | undefined
+  }
+
+class FieldsStored implements Stored {
+  readonly head: string
+  readonly fields: ReadonlyMap<string, Field>
+  readonly next: number
+  readonly stray: ReadonlyArray<number>
+
+  constructor(head: string, fields: ReadonlyMap<string, Field>, next: number, stray: ReadonlyArray<number>) {
+    this.head = head
+    this.fields = fields
+    this.next = next
+    this.stray = stray
+  }
+
+  /** Its fields are stored one by one. */
+  get isApart(): boolean {
+    return this.head === fieldsHead
+  }
+}
+
+const none: ReadonlyArray<never> = []
+
+const isList = (field: Field): field is ListField => "items" in field
+
+const itemsSize = (items: ReadonlyArray<{ readonly text: string }>): number =>
+  items.reduce((size, { text }) => size + text.length + 1, 1)
+
+const sizeOf = (name: string, field: NewField): number => {
+  const one = field._tag === "Same" ? field.was : field
+  return name.length + 4 + ("size" in one ? one.size : one.text.length)
+}
+
+const dropField = (field: Field, changes: Changes): void => {
+  if (!isList(field)) return drop(field.pieces, changes)
+  if (field.marker !== undefined) changes.drop(field.marker)
+  for (const { pieces } of field.items) drop(pieces, changes)
+}
+
+/** Stores a field by itself. */
+const storeField = (name: string, field: NewField, changes: Changes): Field => {
+  const { was } = field
+  switch (field._tag) {
+    case "Same": {
+      if (isList(field.was)) {
+        if (field.was.marker !== undefined) return field.was
+        const { items, size, value } = field.was
+        return storeField(name, { _tag: "List", value, list: { items, gone: none, changed: true }, size, was }, changes)
+      }
+      if (field.was.pieces.length > 0) return field.was
+      return storeField(name, { _tag: "Text", value: field.was.value, text: field.was.text, was: undefined }, changes)
+    }
+    case "Text": {
+      const { text, value } = field
+      if (was !== undefined && isList(was)) dropField(was, changes)
+      const before = was === undefined || isList(was) || was.pieces.length === 0 ? undefined : was
+      return { value, text, pieces: store(before, text, (key) => [name, key], changes) }
+    }
+    case "List": {
+      if (was !== undefined && !isList(was)) dropField(was, changes)
+      const marker = was !== undefined && isList(was) ? was.marker : undefined
+      return {
+        value: field.value,
+        marker: marker ?? changes.write(undefined, [name], ""),
+        items: storeItems(name, field.list, changes),
+        size: field.size
+      }
+    }
+  }
+}
+
+/** A field of a state that lies in its head. */
+const keepField = (field: NewField): Field => {
+  switch (field._tag) {
+    case "Text":
+      return { value: field.value, text: field.text, pieces: none }
+    case "List":
+      return { value: field.value, marker: undefined, items: keepItems(field.list.items), size: field.size }
+    case "Same": {
+      const { was } = field
+      if (!isList(was)) return was.pieces.length === 0 ? was : { value: was.value, text: was.text, pieces: none }
+      return { ...was, marker: undefined, items: keepItems(was.items) }
+    }
+  }
+}
+
+/** Encodes a field in comparison with what it was; `undefined`: it is left out. */
+const encodeField = (
+  codec: FieldCodec,
+  state: object,
+  was: Field | undefined,
+  trusted: boolean
+): Checked<NewField | undefined> => {
+  const { list, mutable, name } = codec
+  const isThere = Object.hasOwn(state, name) || (name in state && !Object.hasOwn(Object.prototype, name))
+  const value: unknown = isThere ? Reflect.get(state, name) : undefined
+  if (trusted && isThere && was !== undefined && !mutable && Object.is(was.value, value)) {
+    return { ok: true, value: { _tag: "Same", was } }
+  }
+  if (list !== undefined && Array.isArray(value)) {
+    const checked = list.check(value)
+    if (!checked.ok) return { ok: false, issue: `${checked.issue} at ["${name}"]` }
+    const before = was !== undefined && isList(was) ? was.items : none
+    const items = encodeItems(name, list, value, before, trusted && !list.itemsMutable)
+    if (!items.ok) return items
+    if (was !== undefined && isList(was) && !items.value.changed) {
+      return { ok: true, value: { _tag: "Same", was: { ...was, value, items: sameItems(items.value) } } }
+    }
+    return { ok: true, value: { _tag: "List", value, list: items.value, size: itemsSize(items.value.items), was } }
+  }
+  const encoded = codec.encode(isThere ? { [name]: value } : {})
+  if (!encoded.ok) return encoded
+  const json: unknown = Reflect.get(encoded.value as object, name)
+  if (json === undefined) return { ok: true, value: undefined }
+  const text = JSON.stringify(json)
+  // It is the new value that the next one is compared with.
+  if (was !== undefined && !isList(was) && was.text === text) {
+    return { ok: true, value: { _tag: "Same", was: { ...was, value } } }
+  }
+  return { ok: true, value: { _tag: "Text", value, text, was } }
+}
+
+const textOfField = (field: Field): string => isList(field) ? listText(field.items) : field.text
+
+/** Stores fields together in the head, where they are few and small, or else one by one. */
+const storeFields = (fields: ReadonlyMap<string, NewField>, before: FieldsStored | undefined): Checked<Encoded> => {
+  let size = 2
+  for (const [name, field] of fields) size += sizeOf(name, field)
+  const fits = checkLength(size)
+  if (!fits.ok) return fits
+  const changes = new Changes(before?.next ?? 1)
+  for (const number of before?.stray ?? none) changes.drop(number)
+  if (size <= (before?.isApart === true ? maxHeadAgain : maxHead)) {
+    const kept = new Map(Array.from(fields, ([name, field]) => [name, keepField(field)]))
+    const text = objectText(Array.from(kept, ([name, field]) => [name, textOfField(field)]))
+    if (fitsHead(text)) {
+      for (const field of before?.fields.values() ?? none) dropField(field, changes)
+      return {
+        ok: true,
+        value: { stored: new FieldsStored(text, kept, changes.next, none), changes: changes.list }
+      }
+    }
+  }
+  for (const [name, field] of before?.fields ?? none) if (!fields.has(name)) dropField(field, changes)
+  const stored = new Map(Array.from(fields, ([name, field]) => [name, storeField(name, field, changes)]))
+  return {
+    ok: true,
+    value: { stored: new FieldsStored(fieldsHead, stored, changes.next, none), changes: changes.list }
+  }
+}
+
+/** The JSON of a field that was found, and how it is stored. */
+const fromFound = (found: FoundField): { readonly json: unknown; readonly field: Field } => {
+  if (!("items" in found)) {
+    return { json: JSON.parse(found.text) as unknown, field: { value: undefined, ...found } }
+  }
+  const jsons = found.items.map(({ text }) => JSON.parse(text) as unknown)
+  const items = found.items.map((item, index): Item => ({ ...item, value: undefined, id: idOf(jsons[index]) ?? "" }))
+  return { json: jsons, field: { value: undefined, marker: found.marker, items, size: itemsSize(items) } }
+}
+
+/** How a field of a state that was stored as a whole is, from its JSON. */
+const fromJson = (json: unknown, codec: FieldCodec | undefined): Field => {
+  if (codec?.list === undefined || !Array.isArray(json)) {
+    return { value: undefined, text: JSON.stringify(json), pieces: [] }
+  }
+  const items = json.map((item: unknown): Item => ({
+    value: undefined,
+    id: idOf(item) ?? "",
+    key: "",
+    text: JSON.stringify(item),
+    pieces: []
+  }))
+  return { value: undefined, marker: undefined, items, size: itemsSize(items) }
+}
+
+/** The same field with the values that were decoded from it. */
+const withValues = (field: Field, value: unknown): Field => {
+  if (!isList(field)) return { ...field, value }
+  const values: ReadonlyArray<unknown> = Array.isArray(value) && value.length === field.items.length ? value : none
+  return { ...field, value, items: field.items.map((item, index) => ({ ...item, value: values[index] })) }
+}
+
+const firstDuplicate = (items: ReadonlyArray<Item>): string | undefined => {
+  const ids = new Set<string>()
+  return items.find(({ id }) => ids.size === ids.add(id).size)?.id
+}
+
+/** `undefined`: the schema has no fields of its own that could be stored one by one. */
+export const make = (state: Schema.Top, whole: TextCodec): StateCodec | undefined => {
+  const codec = fieldsCodec(state)
+  if (codec === undefined) return undefined
+  const codecs = new Map(codec.fields.map((field) => [field.name, field]))
+
+  const load: StateCodec["load"] = (head, fragments) => {
+    const read = attempt(() => {
+      const found = find(head, fragments)
+      if (found._tag === "Fields") {
+        const read = Array.from(found.fields, ([name, field]) => [name, fromFound(field)] as const)
+        return {
+          json: Object.fromEntries(read.map(([name, { json }]) => [name, json])) as unknown,
+          fields: new Map(read.map(([name, { field }]) => [name, field])),
+          next: found.next,
+          stray: none
+        }
+      }
+      const fields = new Map<string, Field>()
+      const all = JSON.parse(found.cut.text) as unknown
+      const stray = [...found.stray, ...found.cut.pieces.map(({ number }) => number)]
+      if (typeof all === "object" && all !== null) {
+        for (const [name, value] of Object.entries(all)) fields.set(name, fromJson(value, codecs.get(name)))
+      }
+      return { json: all, fields, next: found.next, stray }
+    })
+    if (!read.ok) return read
+    const { fields, json, next, stray } = read.value
+    const value = whole.decodeJson(json)
+    if (!value.ok) return value
+    const decoded = value.value as object
+    const withDecoded = new Map<string, Field>()
+    for (const [name, field] of fields) {
+      const twice = codecs.get(name)?.list !== undefined && isList(field) ? firstDuplicate(field.items) : undefined
+      if (twice !== undefined) return duplicate(name, twice)
+      withDecoded.set(name, withValues(field, name in decoded ? Reflect.get(decoded, name) : undefined))
+    }
+    const stored = new FieldsStored(head, withDecoded, next, stray)
+    return { ok: true, value: { value: decoded, stored } }
+  }
+
+  const encode = (state: unknown, before: State | undefined): Checked<Encoded> => {
+    if (typeof state !== "object" || state === null) {
+      const encoded = whole.encode(state)
+      return encoded.ok ? { ok: false, issue: "Expected an object" } : encoded
+    }
+    const checked = codec.check(state)
+    if (!checked.ok) return checked
+    const stored = before?.stored instanceof FieldsStored ? before.stored : undefined
+    // A state that is given back may have been changed in place.
+    const trusted = before !== undefined && state !== before.value
+    const fields = new Map<string, NewField>()
+    let changed = stored === undefined
+    for (const field of codec.fields) {
+      const was = stored?.fields.get(field.name)
+      const encoded = encodeField(field, state, was, trusted)
+      if (!encoded.ok) return encoded
+      if (encoded.value === undefined) continue
+      fields.set(field.name, encoded.value)
+      changed ||= encoded.value._tag !== "Same"
+    }
+    changed ||= fields.size !== stored?.fields.size
+    return !changed && stored !== undefined
+      ? { ok: true, value: { stored, changes: noChanges } }
+      : storeFields(fields, stored)
+  }
+  return { load, encode }
+}
