@@ -5,6 +5,7 @@ import * as PrimaryKey from "effect/PrimaryKey"
 import type * as Rpc from "effect/rpc/Rpc"
 import * as RpcSchema from "effect/rpc/RpcSchema"
 import * as Schema from "effect/Schema"
+import type * as SchemaAST from "effect/SchemaAST"
 import { attempt, type Checked, plainText, type TextCodec, textCodec } from "./codec.ts"
 import * as IncrementalState from "./state/incrementalState.ts"
 import type { StateCodec } from "./state/stored.ts"
@@ -69,6 +70,41 @@ const stateCodec = (kind: string, state: Schema.Top, persistence: "whole" | "inc
   return incremental
 }
 
+/** Whether values of a schema may have to be made: instances of classes, out of what is only shaped like them. */
+const hasClasses = (ast: SchemaAST.AST, seen: Set<SchemaAST.AST> = new Set()): boolean => {
+  if (seen.has(ast)) return false
+  seen.add(ast)
+  const some = (asts: ReadonlyArray<SchemaAST.AST>) => asts.some((inner) => hasClasses(inner, seen))
+  switch (ast._tag) {
+    case "Declaration":
+      return ast.typeParameters.length > 0
+    case "Arrays":
+      return some(ast.elements) || some(ast.rest)
+    case "Objects":
+      return some(ast.propertySignatures.map(({ type }) => type)) || some(ast.indexSignatures.map(({ type }) => type))
+    case "Union":
+      return some(ast.types)
+    case "Suspend":
+      return hasClasses(ast.thunk(), seen)
+    default:
+      return false
+  }
+}
+
+/**
+ * Making a value looks at all of it, and gives another one: where only data is described, that is left to the encoder. Where
+ * states are stored field by field it is done for the state itself alone.
+ */
+const asType = (state: Schema.Top, persistence: "whole" | "incremental"): (value: unknown) => Checked<unknown> => {
+  const type = Schema.toType(state).ast
+  const isInstance = type._tag === "Declaration" ? Schema.is(state as unknown as Schema.Schema<unknown>) : undefined
+  if (isInstance === undefined && (persistence === "incremental" || !hasClasses(type))) {
+    return (value) => ({ ok: true, value })
+  }
+  const maker = state as unknown as { readonly make: (input: unknown) => unknown }
+  return (value) => isInstance?.(value) === true ? { ok: true, value } : attempt(() => maker.make(value))
+}
+
 /** Compiles a definition, and refuses what a durable server cannot keep to. */
 export const compile = (
   kind: string,
@@ -85,13 +121,11 @@ export const compile = (
     if (operations.has(rpc._tag)) throw new Error(`${kind}: "${rpc._tag}" is declared twice`)
     operations.set(rpc._tag, operation(kind, rpc as Rpc.AnyWithProps))
   }
-  const maker = state as unknown as { readonly make: (input: unknown) => unknown }
-  const isType = typeof state === "function" ? (value: unknown) => value instanceof state : () => true
   return {
     kind,
     state: {
       ...stateCodec(kind, state, persistence),
-      asType: (value) => isType(value) ? { ok: true, value } : attempt(() => maker.make(value))
+      asType: asType(state, persistence)
     },
     key: plainText(key as unknown as Schema.Codec<unknown, string>),
     operations

@@ -68,7 +68,7 @@ class Rows {
 const seedOf = () => process.env["HOLDFAST_TEST_SEED"] ?? String(randomInt(2 ** 31))
 
 const word = Effect.gen(function*() {
-  const letters = ["a", "é", "字", "😀", "\"", "\\", "\n", "x", "y", "z"]
+  const letters = ["a", "é", "字", "😀", "\"", "\\", "\n", "x", "y", "z"] as const
   let text = ""
   for (let n = yield* Random.nextIntBetween(1, 12); n > 0; n--) text += yield* Random.choice(letters)
   return text

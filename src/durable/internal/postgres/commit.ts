@@ -1,7 +1,7 @@
 /**
  * Committing a group on Postgres, in one of three shapes: groups in which servers only change their state take a single
- * statement (shorter still for one server alone); those in which nothing changes take a SELECT; all others take the
- * server-side function.
+ * statement (shorter still for one server alone, longer where states lie in fragments); those in which nothing changes take a
+ * SELECT; all others take the server-side function.
  */
 import * as PgTypes from "@effect/sql-pg/PgTypes"
 import type { GroupStatement, Row } from "../../../member/internal/lane.ts"
@@ -40,7 +40,7 @@ const numbers = (value: unknown): ReadonlyArray<number> =>
 // ------------------------------------------------------------------------------------------------ states only
 
 /** The members' rows are visited in the order of their ids: the planner, pinned, has no other way to join them. */
-const stepsSql = `
+const steps = (andThen: string) => `
 WITH lane AS MATERIALIZED (
   SELECT id FROM holdfast.lane WHERE id = $1 AND seq = $2 - 1 AND NOT closed FOR NO KEY UPDATE
 ), part AS MATERIALIZED (
@@ -51,14 +51,30 @@ WITH lane AS MATERIALIZED (
   UPDATE holdfast.server s SET version = s.version + 1, state = coalesce(p.state, s.state)
   FROM part p
   WHERE s.id = p.id AND s.version = p.version AND (p.guard IS NULL OR p.guard = coalesce(p.pushed, 0))
-  RETURNING p.m
-), left_over AS (
+  RETURNING p.m, s.id
+)${andThen}, left_over AS (
   UPDATE holdfast.lane l
   SET seq = $2, refused = ARRAY(SELECT p.m::integer FROM part p WHERE p.m NOT IN (SELECT m FROM done))
   FROM lane WHERE l.id = lane.id
   RETURNING l.refused
 )
 SELECT (SELECT refused FROM left_over), (SELECT array_agg(coalesce(pushed, 0)::float8 ORDER BY m) FROM part)`
+
+const stepsSql = steps("")
+
+/** The same where states lie in fragments: those of the servers that passed, once all of them have. */
+const stepsInFragmentsSql = steps(`, passed AS MATERIALIZED (
+  SELECT array_agg(id) AS ids FROM done
+), gone AS (
+  DELETE FROM holdfast.fragment f
+  USING passed p, unnest($7::bigint[], $8::bigint[], $9::text[]) AS x(id, number, text)
+  WHERE x.text IS NULL AND x.id = ANY (p.ids) AND f.server_id = x.id AND f.number = x.number
+), written AS (
+  INSERT INTO holdfast.fragment (server_id, number, text)
+  SELECT x.id, x.number, x.text FROM passed p, unnest($7::bigint[], $8::bigint[], $9::text[]) AS x(id, number, text)
+  WHERE x.text IS NOT NULL AND x.id = ANY (p.ids)
+  ON CONFLICT (server_id, number) DO UPDATE SET text = excluded.text
+)`)
 
 /** The same for a single server, which is what a quiet process and one hot server commit: a third of the planner's work less. */
 const stepSql = `
@@ -78,7 +94,7 @@ FROM lane WHERE l.id = lane.id
 RETURNING l.refused, ARRAY[(SELECT pushed FROM line)]::float8[]`
 
 const isPlainStep = (part: Part): part is Transition =>
-  part._tag === "Transition" && part.fragments.length === 0 && part.lock === undefined &&
+  part._tag === "Transition" && part.lock === undefined &&
   part.taken === part.takenBefore &&
   part.consumed.length === 0 && part.outcomes.length === 0 && part.replies.length === 0 && part.outgoing.length === 0 &&
   part.parked.length === 0
@@ -194,8 +210,9 @@ export const groupStatement = (grown: (lines: ReadonlyArray<GrownLine>) => void)
   prepare: (parts, lane, seq) => {
     const number = [BigInt(lane), BigInt(seq)]
     if (!parts.every(isPlainStep)) return { sql: groupSql, params: [...number, ...groupParams(parts)] }
+    const fragments = parts.flatMap((part) => part.fragments.map((fragment) => ({ id: part.id, ...fragment })))
     const [only] = parts
-    if (parts.length === 1 && only !== undefined) {
+    if (parts.length === 1 && only !== undefined && fragments.length === 0) {
       const guard = only.guard === undefined ? null : BigInt(only.guard)
       return {
         sql: stepSql,
@@ -208,14 +225,21 @@ export const groupStatement = (grown: (lines: ReadonlyArray<GrownLine>) => void)
         ]
       }
     }
+    const params = [
+      ...number,
+      int8(parts.map((part) => part.id)),
+      int8(parts.map((part) => part.version)),
+      int8(parts.map((part) => part.guard)),
+      text(parts.map((part) => part.state ?? null))
+    ]
+    if (fragments.length === 0) return { sql: stepsSql, params }
     return {
-      sql: stepsSql,
+      sql: stepsInFragmentsSql,
       params: [
-        ...number,
-        int8(parts.map((part) => part.id)),
-        int8(parts.map((part) => part.version)),
-        int8(parts.map((part) => part.guard)),
-        text(parts.map((part) => part.state ?? null))
+        ...params,
+        int8(fragments.map(({ id }) => id)),
+        int8(fragments.map(({ number }) => number)),
+        text(fragments.map(({ text }) => text ?? null))
       ]
     }
   },

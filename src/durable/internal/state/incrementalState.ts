@@ -6,7 +6,7 @@ import type * as Schema from "effect/Schema"
 import { attempt, type Checked, checkLength, type TextCodec } from "../codec.ts"
 import { type FieldCodec, fieldsCodec } from "./fields.ts"
 import { Changes, fieldsHead, fitsHead, maxHead, maxHeadAgain } from "./fragments.ts"
-import { duplicate, encodeItems, idOf, type Item, keepItems, type NewItems, sameItems, storeItems } from "./lists.ts"
+import * as Lists from "./lists.ts"
 import { type Cut, drop, store } from "./pieces.ts"
 import { type Encoded, find, type FoundField, listText, noChanges, objectText } from "./stored.ts"
 import type { State, StateCodec, Stored } from "./stored.ts"
@@ -19,7 +19,7 @@ interface ListField {
   readonly value: unknown
   /** The fragment that says that this is a list, where it is stored item by item. */
   readonly marker: number | undefined
-  readonly items: ReadonlyArray<Item>
+  readonly items: ReadonlyArray<Lists.Item>
   /** How many characters its items have, with what separates them. */
   readonly size: number
 }
@@ -33,7 +33,7 @@ type NewField =
   | {
     readonly _tag: "List"
     readonly value: unknown
-    readonly list: NewItems
+    readonly list: Lists.NewItems
     readonly size: number
     readonly was: Field | undefined
   }
@@ -61,9 +61,6 @@ const none: ReadonlyArray<never> = []
 
 const isList = (field: Field): field is ListField => "items" in field
 
-const itemsSize = (items: ReadonlyArray<{ readonly text: string }>): number =>
-  items.reduce((size, { text }) => size + text.length + 1, 1)
-
 const sizeOf = (name: string, field: NewField): number => {
   const one = field._tag === "Same" ? field.was : field
   return name.length + 4 + ("size" in one ? one.size : one.text.length)
@@ -83,7 +80,7 @@ const storeField = (name: string, field: NewField, changes: Changes): Field => {
       if (isList(field.was)) {
         if (field.was.marker !== undefined) return field.was
         const { items, size, value } = field.was
-        return storeField(name, { _tag: "List", value, list: { items, gone: none, changed: true }, size, was }, changes)
+        return storeField(name, { _tag: "List", value, list: Lists.unchanged(items), size, was }, changes)
       }
       if (field.was.pieces.length > 0) return field.was
       return storeField(name, { _tag: "Text", value: field.was.value, text: field.was.text, was: undefined }, changes)
@@ -100,7 +97,7 @@ const storeField = (name: string, field: NewField, changes: Changes): Field => {
       return {
         value: field.value,
         marker: marker ?? changes.write(undefined, [name], ""),
-        items: storeItems(name, field.list, changes),
+        items: Lists.storeItems(name, field.list, changes),
         size: field.size
       }
     }
@@ -113,11 +110,11 @@ const keepField = (field: NewField): Field => {
     case "Text":
       return { value: field.value, text: field.text, pieces: none }
     case "List":
-      return { value: field.value, marker: undefined, items: keepItems(field.list.items), size: field.size }
+      return { value: field.value, marker: undefined, items: Lists.keepItems(field.list), size: field.size }
     case "Same": {
       const { was } = field
       if (!isList(was)) return was.pieces.length === 0 ? was : { value: was.value, text: was.text, pieces: none }
-      return { ...was, marker: undefined, items: keepItems(was.items) }
+      return { ...was, marker: undefined, items: Lists.keepItems(Lists.unchanged(was.items)) }
     }
   }
 }
@@ -139,12 +136,13 @@ const encodeField = (
     const checked = list.check(value)
     if (!checked.ok) return { ok: false, issue: `${checked.issue} at ["${name}"]` }
     const before = was !== undefined && isList(was) ? was.items : none
-    const items = encodeItems(name, list, value, before, trusted && !list.itemsMutable)
+    const items = Lists.encodeItems(name, list, value, before, trusted && !list.itemsMutable)
     if (!items.ok) return items
     if (was !== undefined && isList(was) && !items.value.changed) {
-      return { ok: true, value: { _tag: "Same", was: { ...was, value, items: sameItems(items.value) } } }
+      return { ok: true, value: { _tag: "Same", was: { ...was, value, items: Lists.sameItems(items.value) } } }
     }
-    return { ok: true, value: { _tag: "List", value, list: items.value, size: itemsSize(items.value.items), was } }
+    const size = (was !== undefined && isList(was) ? was.size : 1) + Lists.growth(items.value)
+    return { ok: true, value: { _tag: "List", value, list: items.value, size, was } }
   }
   const encoded = codec.encode(isThere ? { [name]: value } : {})
   if (!encoded.ok) return encoded
@@ -193,8 +191,12 @@ const fromFound = (found: FoundField): { readonly json: unknown; readonly field:
     return { json: JSON.parse(found.text) as unknown, field: { value: undefined, ...found } }
   }
   const jsons = found.items.map(({ text }) => JSON.parse(text) as unknown)
-  const items = found.items.map((item, index): Item => ({ ...item, value: undefined, id: idOf(jsons[index]) ?? "" }))
-  return { json: jsons, field: { value: undefined, marker: found.marker, items, size: itemsSize(items) } }
+  const items = found.items.map((item, index): Lists.Item => ({
+    ...item,
+    value: undefined,
+    id: Lists.idOf(jsons[index]) ?? ""
+  }))
+  return { json: jsons, field: { value: undefined, marker: found.marker, items, size: Lists.sizeOf(items) + 1 } }
 }
 
 /** How a field of a state that was stored as a whole is, from its JSON. */
@@ -202,14 +204,14 @@ const fromJson = (json: unknown, codec: FieldCodec | undefined): Field => {
   if (codec?.list === undefined || !Array.isArray(json)) {
     return { value: undefined, text: JSON.stringify(json), pieces: [] }
   }
-  const items = json.map((item: unknown): Item => ({
+  const items = json.map((item: unknown): Lists.Item => ({
     value: undefined,
-    id: idOf(item) ?? "",
+    id: Lists.idOf(item) ?? "",
     key: "",
     text: JSON.stringify(item),
     pieces: []
   }))
-  return { value: undefined, marker: undefined, items, size: itemsSize(items) }
+  return { value: undefined, marker: undefined, items, size: Lists.sizeOf(items) + 1 }
 }
 
 /** The same field with the values that were decoded from it. */
@@ -219,7 +221,7 @@ const withValues = (field: Field, value: unknown): Field => {
   return { ...field, value, items: field.items.map((item, index) => ({ ...item, value: values[index] })) }
 }
 
-const firstDuplicate = (items: ReadonlyArray<Item>): string | undefined => {
+const firstDuplicate = (items: ReadonlyArray<Lists.Item>): string | undefined => {
   const ids = new Set<string>()
   return items.find(({ id }) => ids.size === ids.add(id).size)?.id
 }
@@ -258,7 +260,7 @@ export const make = (state: Schema.Top, whole: TextCodec): StateCodec | undefine
     const withDecoded = new Map<string, Field>()
     for (const [name, field] of fields) {
       const twice = codecs.get(name)?.list !== undefined && isList(field) ? firstDuplicate(field.items) : undefined
-      if (twice !== undefined) return duplicate(name, twice)
+      if (twice !== undefined) return Lists.duplicate(name, twice)
       withDecoded.set(name, withValues(field, name in decoded ? Reflect.get(decoded, name) : undefined))
     }
     const stored = new FieldsStored(head, withDecoded, next, stray)

@@ -22,11 +22,18 @@ interface NewItem {
   readonly id: string
   readonly text: string
   readonly was: Item | undefined
+  readonly pieces?: undefined
 }
 
-/** A list in comparison with what it was. */
+const isItem = (item: Item | NewItem): item is Item => item.pieces !== undefined
+
+/** A list in comparison with what it was: the same at its beginning and at its end, and what is in between now. */
 export interface NewItems {
-  readonly items: ReadonlyArray<Item | NewItem>
+  readonly before: ReadonlyArray<Item>
+  readonly head: number
+  readonly tail: number
+  readonly between: ReadonlyArray<Item | NewItem>
+  /** What was in between, and is not in the list any more. */
   readonly gone: ReadonlyArray<Item>
   readonly changed: boolean
 }
@@ -42,6 +49,16 @@ export const duplicate = (field: string, id: string): Checked<never> => ({
   issue: `Expected items with different ids, got two with the id ${id} at ["${field}"]`
 })
 
+/** A list that is what it was. */
+export const unchanged = (items: ReadonlyArray<Item>): NewItems => ({
+  before: items,
+  head: items.length,
+  tail: 0,
+  between: [],
+  gone: [],
+  changed: false
+})
+
 /** Encodes a list in comparison with what it was. `trusted`: what is still the same value has not changed. */
 export const encodeItems = (
   field: string,
@@ -50,19 +67,18 @@ export const encodeItems = (
   before: ReadonlyArray<Item>,
   trusted: boolean
 ): Checked<NewItems> => {
-  // What is the same at the beginning, and at the end: most lists change in one place.
   let head = 0
   let tail = 0
   if (trusted) {
     const most = Math.min(values.length, before.length)
-    while (head < most && Object.is(values[head], before[head]?.value)) head++
-    while (tail < most - head && Object.is(values.at(-1 - tail), before.at(-1 - tail)?.value)) tail++
+    while (head < most && values[head] === before[head]?.value) head++
+    while (tail < most - head && values[values.length - 1 - tail] === before[before.length - 1 - tail]?.value) tail++
   }
-  const between = before.slice(head, before.length - tail)
-  const byId = new Map(between.map((item) => [item.id, item]))
-  const byValue = new Map(trusted ? between.map((item) => [item.value, item]) : [])
+  const was = before.slice(head, before.length - tail)
+  const byId = new Map(was.map((item) => [item.id, item]))
+  const byValue = new Map(trusted ? was.map((item) => [item.value, item]) : [])
   const ids = new Set<string>()
-  const items: Array<Item | NewItem> = before.slice(0, head)
+  const between: Array<Item | NewItem> = []
   let changed = values.length !== before.length
   let hasNew = false
   for (let index = head; index < values.length - tail; index++) {
@@ -74,62 +90,76 @@ export const encodeItems = (
       const id = idOf(encoded.value)
       if (id === undefined) return { ok: false, issue: `Expected an item with an id at ["${field}"][${index}]` }
       const text = JSON.stringify(encoded.value)
-      const was = byId.get(id)
-      hasNew ||= was === undefined
-      item = was?.text === text ? { ...was, value } : { value, id, text, was }
+      const same = byId.get(id)
+      hasNew ||= same === undefined
+      item = same?.text === text ? { ...same, value } : { value, id, text, was: same }
     }
     if (ids.has(item.id)) return duplicate(field, item.id)
     ids.add(item.id)
     changed ||= item.id !== before[index]?.id || item.text !== before[index]?.text
-    items.push(item)
+    between.push(item)
   }
-  for (let index = before.length - tail; index < before.length; index++) {
-    const item = before[index]
-    if (item !== undefined) items.push(item)
-  }
-  if (hasNew) {
-    for (let index = 0; index < before.length; index++) {
-      if (index === head) index = before.length - tail
-      const id = before[index]?.id
-      if (id !== undefined && ids.has(id)) return duplicate(field, id)
-    }
-  }
-  return { ok: true, value: { items, gone: between.filter(({ id }) => !ids.has(id)), changed } }
+  // What is not among those in between must not be among the others either.
+  const twice = hasNew
+    ? before.find(({ id }, index) => (index < head || index >= before.length - tail) && ids.has(id))
+    : undefined
+  if (twice !== undefined) return duplicate(field, twice.id)
+  return { ok: true, value: { before, head, tail, between, gone: was.filter(({ id }) => !ids.has(id)), changed } }
+}
+
+/** How many characters items have, with what separates them. */
+export const sizeOf = (items: ReadonlyArray<{ readonly text: string }>): number =>
+  items.reduce((size, { text }) => size + text.length + 1, 0)
+
+/** By how many characters a list has grown. */
+export const growth = ({ before, between, head, tail }: NewItems): number =>
+  sizeOf(between) - sizeOf(before.slice(head, before.length - tail))
+
+const around = ({ before, head, tail }: NewItems, between: ReadonlyArray<Item>): ReadonlyArray<Item> =>
+  before.slice(0, head).concat(between, before.slice(before.length - tail))
+
+/** All items of a list as those that are in between. */
+const whole = (list: NewItems): NewItems => {
+  const { before, between, head, tail } = list
+  const all = [...before.slice(0, head), ...between, ...before.slice(before.length - tail)]
+  return { ...list, head: 0, tail: 0, between: all }
+}
+
+const keyOf = (item: Item | NewItem | undefined): string | undefined => {
+  const key = item === undefined || isItem(item) ? item?.key : item.was?.key
+  return key === "" ? undefined : key
 }
 
 /** Stores a list item by item: what is not stored that way yet, and what has changed. */
-export const storeItems = (
-  field: string,
-  { gone, items }: NewItems,
-  changes: Changes
-): ReadonlyArray<Item> => {
+export const storeItems = (field: string, list: NewItems, changes: Changes): ReadonlyArray<Item> => {
+  const { before, between, gone, head, tail } = list
+  if (head + tail > 0 && keyOf(before[0]) === undefined) return storeItems(field, whole(list), changes)
+  const keys = arrange(between.map(keyOf), before[head - 1]?.key, before[before.length - tail]?.key)
+  if (keys === undefined) return storeItems(field, whole(list), changes)
   for (const { pieces } of gone) drop(pieces, changes)
-  const before = items.map((item) => isItem(item) ? item : item.was)
-  const keys = arrange(before.map((was) => was?.key || undefined))
-  return items.map((item, index): Item => {
-    const { id, text, value } = item
+  const stored = between.map((item, index): Item => {
     const key = keys[index] ?? ""
     const placeOf = (piece: string) => [field, key, piece] as const
-    const was = before[index]
     if (isItem(item) && item.pieces.length > 0) {
       if (item.key === key) return item
       move(item, placeOf, changes)
       return { ...item, key }
     }
+    const was = isItem(item) ? undefined : item.was
+    const { id, text, value } = item
     if (was?.key === key) return { value, id, key, text, pieces: store(was, text, placeOf, changes) }
     if (was !== undefined) drop(was.pieces, changes)
     return { value, id, key, text, pieces: store(undefined, text, placeOf, changes) }
   })
+  return around(list, stored)
 }
 
-const isItem = (item: Item | NewItem): item is Item => !("was" in item)
-
 /** The items of a list that has not changed, with the values that they have now. */
-export const sameItems = ({ items }: NewItems): ReadonlyArray<Item> => items.filter(isItem)
+export const sameItems = (list: NewItems): ReadonlyArray<Item> => around(list, list.between.filter(isItem))
 
 /** The items of a list that is not stored item by item. */
-export const keepItems = (items: ReadonlyArray<Item | NewItem>): ReadonlyArray<Item> =>
-  items.map((item): Item =>
+export const keepItems = (list: NewItems): ReadonlyArray<Item> =>
+  whole(list).between.map((item): Item =>
     isItem(item) && item.pieces.length === 0
       ? item
       : { value: item.value, id: item.id, key: "", text: item.text, pieces: [] }

@@ -51,19 +51,22 @@ const between = (low: string | undefined, high: string | undefined, count: numbe
   }
 }
 
-/** Which of these keys may stay: the most that are in ascending order. */
-const ascending = (keys: ReadonlyArray<string | undefined>): Array<string | undefined> => {
-  let last: string | undefined
-  let inOrder = true
+/** Whether all keys that are there are in ascending order. */
+const isAscending = (keys: ReadonlyArray<string | undefined>): boolean => {
+  let last = ""
   for (const key of keys) {
     if (key === undefined) continue
-    if (last !== undefined && key <= last) {
-      inOrder = false
-      break
-    }
+    if (key <= last) return false
     last = key
   }
-  if (inOrder) return keys.slice()
+  return true
+}
+
+const isComplete = (keys: ReadonlyArray<string | undefined>): keys is ReadonlyArray<string> => !keys.includes(undefined)
+
+/** Which of these keys may stay: the most that are in ascending order. */
+const ascending = (keys: ReadonlyArray<string | undefined>): Array<string | undefined> => {
+  if (isAscending(keys)) return keys.slice()
   // Patience sorting: `tails[n]` is where the lowest end of an ascending row of n + 1 keys stands.
   const tails: Array<number> = []
   const before = Array<number>(keys.length).fill(-1)
@@ -85,24 +88,40 @@ const ascending = (keys: ReadonlyArray<string | undefined>): Array<string | unde
 }
 
 /**
- * Keys for a list whose items had these, or none yet: in ascending order, and as many as possible the ones that they had.
+ * Keys for items that had these, or none yet, and that stand behind one key and before another one: in ascending order, and as
+ * many as possible the ones that they had. `undefined`: there is too little room between the two; all others have to move as well.
  */
-export const arrange = (keys: ReadonlyArray<string | undefined>): ReadonlyArray<string> => {
+export function arrange(keys: ReadonlyArray<string | undefined>): ReadonlyArray<string>
+export function arrange(
+  keys: ReadonlyArray<string | undefined>,
+  low: string | undefined,
+  high: string | undefined
+): ReadonlyArray<string> | undefined
+export function arrange(
+  keys: ReadonlyArray<string | undefined>,
+  low?: string,
+  high?: string
+): ReadonlyArray<string> | undefined {
+  if (isComplete(keys) && isAscending(keys)) return keys
   const arranged = ascending(keys)
+  const give = (from: number, to: number) =>
+    between(from > 0 ? arranged[from - 1] : low, to < arranged.length ? arranged[to] : high, to - from)
   for (let start = 0; start < arranged.length; start++) {
     if (arranged[start] !== undefined) continue
-    let end = start
-    while (end < arranged.length && arranged[end] === undefined) end++
     let from = start
-    let given = between(arranged[from - 1], arranged[end], end - from)
+    let to = start
+    while (to < arranged.length && arranged[to] === undefined) to++
+    let given = give(from, to)
+    // Where there is too little room, those around move as well.
     for (let around = 8; given.some((key) => key.length > maxLength); around *= 4) {
+      if (from === 0 && to === arranged.length) return undefined
       from = Math.max(0, start - around)
-      end = Math.min(arranged.length, end + around)
-      while (end < arranged.length && arranged[end] === undefined) end++
-      given = between(arranged[from - 1], arranged[end], end - from)
+      to = Math.min(arranged.length, to + around)
+      while (to < arranged.length && arranged[to] === undefined) to++
+      given = give(from, to)
     }
     given.forEach((key, index) => arranged[from + index] = key)
-    start = end - 1
+    start = to - 1
   }
   return arranged.map((key) => key ?? "")
 }

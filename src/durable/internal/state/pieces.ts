@@ -51,6 +51,50 @@ interface NewPiece {
   readonly same: boolean
 }
 
+/** How far a piece is looked for from where it should be. */
+const reach = 4096
+
+/** Where the pieces of a text begin in another one, as far as they are found there, in their order. */
+const align = ({ pieces, text: oldText }: Cut, text: string): ReadonlyArray<number | undefined> => {
+  const starts = Array<number | undefined>(pieces.length).fill(undefined)
+  // What is the same at the beginning, and at the end.
+  let head = 0
+  let start = 0
+  for (let piece = pieces[0]; piece !== undefined; piece = pieces[++head]) {
+    if (!text.startsWith(oldText.slice(start, start + piece.length), start)) break
+    starts[head] = start
+    start += piece.length
+  }
+  let tail = pieces.length
+  let end = text.length
+  let oldEnd = oldText.length
+  while (tail > head) {
+    const length = pieces[tail - 1]?.length ?? 0
+    if (end - length < start || !text.startsWith(oldText.slice(oldEnd - length, oldEnd), end - length)) break
+    tail--
+    end -= length
+    oldEnd -= length
+    starts[tail] = end
+  }
+  // Between two changes: about as far from the first one as it was.
+  let expected = start
+  for (let index = head, oldStart = start; index < tail; index++) {
+    const length = pieces[index]?.length ?? 0
+    const from = Math.max(start, expected - reach)
+    const at = text.slice(from, Math.min(end, expected + length + reach)).indexOf(
+      oldText.slice(oldStart, oldStart + length)
+    )
+    oldStart += length
+    if (at >= 0) {
+      starts[index] = from + at
+      start = expected = from + at + length
+    } else {
+      expected += length
+    }
+  }
+  return starts
+}
+
 /** Stores a text where another one was stored, or none. Gives its pieces. */
 export const store = (
   before: Cut | undefined,
@@ -59,53 +103,37 @@ export const store = (
   changes: Changes
 ): ReadonlyArray<Piece> => {
   const old = before?.pieces ?? []
-  const oldText = before?.text ?? ""
-  // What is the same at the beginning, and at the end.
-  let head = 0
-  let start = 0
-  for (let piece = old[0]; piece !== undefined; piece = old[head]) {
-    const end = start + piece.length
-    if (end > text.length || !text.startsWith(oldText.slice(start, end), start)) break
-    head++
-    start = end
-  }
-  let tail = old.length
-  let end = text.length
-  let oldEnd = oldText.length
-  for (let piece = old[tail - 1]; piece !== undefined && tail > head; piece = old[tail - 1]) {
-    const length = piece.length
-    if (end - length < start || !text.startsWith(oldText.slice(oldEnd - length, oldEnd), end - length)) break
-    tail--
-    end -= length
-    oldEnd -= length
-  }
-  // What has become short is joined to what stands beside it.
-  const previous = old[head - 1]
-  const following = old[tail]
-  if (end > start) {
-    if (previous !== undefined && byteLength(text, start - previous.length, end) <= goodBytes) {
-      head--
-      start -= previous.length
-    } else if (following !== undefined && byteLength(text, start, end + following.length) <= goodBytes) {
-      tail++
-      end += following.length
-    }
-  }
-
+  const starts = before === undefined ? [] : align(before, text)
   const pieces: Array<NewPiece> = []
   let at = 0
-  for (const was of old.slice(0, head)) {
-    pieces.push({ was, start: at, end: at + was.length, same: true })
-    at += was.length
-  }
-  ends(text, start, end).forEach((until, index) => {
-    pieces.push({ was: head + index < tail ? old[head + index] : undefined, start: at, end: until, same: false })
-    at = until
-  })
-  for (const was of old.slice(pieces.length, tail)) changes.drop(was.number)
-  for (const was of old.slice(tail)) {
-    pieces.push({ was, start: at, end: at + was.length, same: true })
-    at += was.length
+  for (let index = 0; index <= old.length; index++) {
+    // Up to the next piece that is as it was, or the end.
+    const free: Array<Piece> = []
+    let was = old[index]
+    for (; was !== undefined && starts[index] === undefined; was = old[++index]) free.push(was)
+    let until = starts[index] ?? text.length
+    if (until > at) {
+      // What has become short is joined to what stands beside it.
+      const previous = pieces.at(-1)
+      if (previous !== undefined && byteLength(text, previous.start, until) <= goodBytes) {
+        pieces.pop()
+        at = previous.start
+        if (previous.was !== undefined) free.unshift(previous.was)
+      } else if (was !== undefined && byteLength(text, at, until + was.length) <= goodBytes) {
+        until += was.length
+        free.push(was)
+        was = undefined
+      }
+      for (const end of ends(text, at, until)) {
+        pieces.push({ was: free.shift(), start: at, end, same: false })
+        at = end
+      }
+    }
+    for (const { number } of free) changes.drop(number)
+    if (was !== undefined) {
+      pieces.push({ was, start: at, end: at + was.length, same: true })
+      at += was.length
+    }
   }
   const keys = arrange(pieces.map(({ was }) => was?.key))
   return pieces.map(({ end, same, start, was }, index): Piece => {
