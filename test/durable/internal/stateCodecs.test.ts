@@ -3,32 +3,13 @@
  * be. Random states and edits, on a map of fragments in the place of a storage; prints its seed when it fails.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Random, Schema } from "effect"
+import { Effect, Random, type Schema } from "effect"
 import { randomInt } from "node:crypto"
 import { textCodec } from "../../../src/durable/internal/codec.ts"
 import * as IncrementalState from "../../../src/durable/internal/state/incrementalState.ts"
 import type { Encoded, State, StateCodec } from "../../../src/durable/internal/state/stored.ts"
 import * as WholeState from "../../../src/durable/internal/state/wholeState.ts"
-
-const Task = Schema.Struct({ id: Schema.String, text: Schema.String, done: Schema.Boolean })
-const Thing = Schema.Union([
-  Schema.Struct({ _tag: Schema.tag("Chair"), id: Schema.Int, legs: Schema.Int }),
-  Schema.Struct({ _tag: Schema.tag("Table"), id: Schema.Int, note: Schema.optionalKey(Schema.String) })
-])
-
-const Thinglike = Schema.Array(Thing)
-
-const State = Schema.Struct({
-  count: Schema.Int,
-  title: Schema.String,
-  at: Schema.optional(Schema.DateTimeUtcFromString),
-  note: Schema.optionalKey(Schema.String),
-  tags: Schema.Array(Schema.String),
-  tasks: Schema.Array(Task),
-  things: Schema.optionalKey(Thinglike),
-  size: Schema.Struct({ width: Schema.FiniteFromString, deep: Schema.Array(Task) })
-})
-type State_ = typeof State.Type
+import { edit, first, State as RandomState } from "../fixtures/randomStates.ts"
 
 const codecs = (schema: Schema.Top) => {
   const text = textCodec(schema)
@@ -67,126 +48,17 @@ class Rows {
 
 const seedOf = () => process.env["HOLDFAST_TEST_SEED"] ?? String(randomInt(2 ** 31))
 
-const word = Effect.gen(function*() {
-  const letters = ["a", "é", "字", "😀", "\"", "\\", "\n", "x", "y", "z"] as const
-  let text = ""
-  for (let n = yield* Random.nextIntBetween(1, 12); n > 0; n--) text += yield* Random.choice(letters)
-  return text
-})
-
-const textOf = (most: number) =>
-  Effect.gen(function*() {
-    const some = yield* word
-    return some.repeat(yield* Random.nextIntBetween(0, Math.max(1, Math.floor(most / some.length))))
-  })
-
-/** A text with something put in, taken out or written over. */
-const edited = (text: string) =>
-  Effect.gen(function*() {
-    const units = Array.from(text)
-    const at = yield* Random.nextIntBetween(0, units.length)
-    const length = (yield* Random.next) < 0.5 ? 0 : yield* Random.nextIntBetween(0, 200)
-    const put = (yield* Random.next) < 0.3 ? "" : yield* textOf((yield* Random.next) < 0.9 ? 30 : 9000)
-    return [...units.slice(0, at), put, ...units.slice(at + length)].join("")
-  })
-
-let ids = 0
-const newTask = Effect.gen(function*() {
-  const large = (yield* Random.next) < 0.05
-  return { id: `${yield* word}${++ids}`, text: yield* textOf(large ? 12_000 : 60), done: yield* Random.nextBoolean }
-})
-
-const editedList = <A>(list: ReadonlyArray<A>, make: Effect.Effect<A>, change: (item: A) => Effect.Effect<A>) =>
-  Effect.gen(function*() {
-    const at = yield* Random.nextIntBetween(0, list.length)
-    const other = yield* Random.nextIntBetween(0, list.length)
-    const item = list[at]
-    switch (yield* Random.choice(["add", "add", "addAll", "remove", "clear", "change", "change", "move", "shuffle"])) {
-      case "add":
-        return list.toSpliced(at, 0, yield* make)
-      case "addAll": {
-        const more: Array<A> = []
-        for (let n = yield* Random.nextIntBetween(0, 60); n > 0; n--) more.push(yield* make)
-        return list.toSpliced(at, 0, ...more)
-      }
-      case "remove":
-        return list.toSpliced(at, 1)
-      case "clear":
-        return (yield* Random.next) < 0.3 ? [] : list.slice(at)
-      case "change":
-        return item === undefined ? list : list.with(at, yield* change(item))
-      case "move":
-        return item === undefined ? list : list.toSpliced(at, 1).toSpliced(other, 0, item)
-      default:
-        return yield* Random.shuffle(list)
-    }
-  })
-
-const changeTask = (task: typeof Task.Type) =>
-  Effect.map(edited(task.text), (text) => ({ ...task, text, done: !task.done }))
-
-const edit = (state: State_) =>
-  Effect.gen(function*() {
-    switch (
-      yield* Random.choice(
-        ["count", "title", "at", "note", "tags", "tasks", "tasks", "tasks", "things", "size", "same", "small"]
-      )
-    ) {
-      case "count":
-        return { ...state, count: state.count + 1 }
-      case "title":
-        return { ...state, title: yield* edited(state.title) }
-      case "at":
-        return {
-          ...state,
-          at: (yield* Random.nextBoolean)
-            ? undefined
-            : yield* Schema.decodeEffect(Schema.DateTimeUtcFromString)("2024-05-06")
-        }
-      case "note": {
-        const { note, ...rest } = state
-        return note === undefined ? { ...rest, note: yield* textOf(4000) } : rest
-      }
-      case "tags":
-        return { ...state, tags: yield* editedList(state.tags, word, edited) }
-      case "tasks":
-        return { ...state, tasks: yield* editedList(state.tasks, newTask, changeTask) }
-      case "things": {
-        const { things = [], ...rest } = state
-        if ((yield* Random.next) < 0.1) return rest
-        const make = Effect.map(Random.nextBoolean, (chair) =>
-          chair ? { _tag: "Chair" as const, id: ++ids, legs: 4 } : { _tag: "Table" as const, id: ++ids, note: "n" })
-        return {
-          ...rest,
-          things: yield* editedList<typeof Thing.Type>(things, make, (thing) =>
-            Effect.succeed({ ...thing }))
-        }
-      }
-      case "size":
-        return { ...state, size: { ...state.size, deep: yield* editedList(state.size.deep, newTask, changeTask) } }
-      case "small":
-        return (yield* Random.next) < 0.2
-          ? { ...state, title: "", tags: [], tasks: [], size: { width: 1, deep: [] } }
-          : state
-      default:
-        // The same, made anew.
-        return { ...state, tasks: state.tasks.map((task) => ({ ...task })), tags: [...state.tags] }
-    }
-  }) as Effect.Effect<State_, never>
-
-const first: State_ = { count: 0, title: "", tags: [], tasks: [], size: { width: 1.5, deep: [] } }
-
 describe("state codecs", () => {
   it.effect("random edits, void steps and reloads, by either codec: what is read is what was committed", () => {
     const seed = seedOf()
     return Effect.gen(function*() {
-      const { incremental, text, whole } = codecs(State)
+      const { incremental, text, whole } = codecs(RandomState)
       for (let round = 0; round < 12; round++) {
         const rows = new Rows()
         let codec: StateCodec = round % 4 === 0 ? whole : incremental
         let state: State = { value: first, stored: undefined }
         for (let n = 0; n < 120; n++) {
-          let value = state.value as State_
+          let value = state.value as RandomState
           for (let edits = yield* Random.nextIntBetween(1, 3); edits > 0; edits--) value = yield* edit(value)
           const encoded = codec.encode(value, state.stored === undefined ? undefined : state)
           if (!encoded.ok) return assert.fail(encoded.issue)
