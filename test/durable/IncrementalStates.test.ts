@@ -93,7 +93,7 @@ const BoardsLive = Boards.toLayer({
       noReply({ ...rest, tasks: tasks.toSpliced(at, 0, { id, title: "inserted" }) }),
     Move: ({ noReply, payload: { from, to }, state: { tasks, ...rest } }) =>
       noReply({ ...rest, tasks: tasks.toSpliced(from, 1).toSpliced(to, 0, ...tasks.slice(from, from + 1)) }),
-    Note: ({ noReply, payload, state: { note: _, ...rest } }) => noReply({ ...rest, ...payload }),
+    Note: ({ noReply, payload, state: { count, tasks, title } }) => noReply({ count, tasks, title, ...payload }),
     Get: ({ reply, state }) => reply(state)
   }
 }, { defectRetryPolicy: Schedule.recurs(0) })

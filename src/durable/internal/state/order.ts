@@ -36,6 +36,7 @@ const toKey = (number: bigint, width: number): string => {
 
 /** So many keys, in ascending order, behind one key and before another one, each as short as can be. */
 const between = (low: string | undefined, high: string | undefined, count: number): ReadonlyArray<string> => {
+  if (low !== undefined && high !== undefined && low >= high) throw new Error(`no key is between ${low} and ${high}`)
   for (let width = minWidth;; width++) {
     const from = low === undefined ? 0n : toNumber(low, width)
     const to = high === undefined ? base ** BigInt(width) : toNumber(high, width)
