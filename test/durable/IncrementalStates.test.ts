@@ -2,10 +2,11 @@
  * States that are stored field by field, and their lists item by item: they are what they would be stored as a whole, whatever is
  * done to them, and a step encodes and writes what it changes.
  */
-import { assert, layer } from "@effect/vitest"
+import { PgClient } from "@effect/sql-pg"
+import { assert, describe, it, layer } from "@effect/vitest"
 import { Effect, Random, Schedule, Schema, SchemaGetter } from "effect"
 import { Rpc } from "effect/rpc"
-import { DurableServer, type DurableStorage } from "holdfast/durable"
+import { DurableServer, type DurableServerError, type DurableStorage } from "holdfast/durable"
 import { randomInt } from "node:crypto"
 import * as Nodes from "../support/Nodes.ts"
 import { edit, first, State } from "./fixtures/randomStates.ts"
@@ -431,3 +432,62 @@ for (const [name, StoreLive] of Nodes.stores) {
       }))
   })
 }
+
+describe("IncrementalStates", () => {
+  it("a state whose fields are encoded together, or under other names, is refused where it is defined", () => {
+    const struct = Schema.Struct({ count: Schema.Int })
+    const renamed = Object.assign(struct.pipe(Schema.encodeKeys({ count: "c" })), { fields: struct.fields })
+    assert.throws(
+      () => DurableServer.make("Renamed", { state: renamed, protocol, persistence: "incremental" }),
+      /Renamed: persistence "incremental" needs a state whose fields/
+    )
+  })
+})
+
+layer(Nodes.layerPostgres, { excludeTestServices: true })("IncrementalStates, as rows", (it) => {
+  const told = (reason: DurableServerError.DurableServerErrorReason) =>
+    reason._tag === "StateUndecodable" ? reason.issue : assert.fail(reason._tag)
+
+  it.effect("a stored item or field that does not decode is an error that says where, and nothing is written over", () =>
+    Effect.gen(function*() {
+      const store = yield* Nodes.Store
+      const sql = yield* PgClient.PgClient
+      const node = yield* store.start({ servers: BoardsLive })
+      const board = (yield* node.run(Boards.client()))("broken")
+      yield* board.call.Fill({ tasks: 100 })
+      yield* node.close
+      const change = (from: string, to: string) =>
+        sql`UPDATE holdfast.fragment SET text = replace(text, ${from}, ${to})
+          WHERE server_id = (SELECT id FROM holdfast.server WHERE key = 'broken')`
+      for (
+        const [good, bad, named] of [
+          ["{\"id\":\"77\",\"title\"", "{\"id\":\"77\",\"name\"", "[\"tasks\"][77][\"title\"]"],
+          ["{\"id\":\"77\",\"title\":\"77", "{\"id\":\"78\",\"title\":\"77", "two with the id \"78\" at [\"tasks\"]"],
+          ["{\"id\":\"77\"", "{\"id:77\"", "JSON"]
+        ] as const
+      ) {
+        yield* change(good, bad)
+        const other = yield* store.start({ servers: BoardsLive })
+        const { reason } = yield* Effect.flip((yield* other.run(Boards.client()))("broken").call.Count())
+        assert.include(told(reason), named)
+        yield* other.close
+        yield* change(bad, good)
+      }
+      const mended = yield* store.start({ servers: BoardsLive })
+      yield* (yield* mended.run(Boards.client()))("broken").call.Count()
+      assert.strictEqual((yield* (yield* mended.run(Boards.client()))("broken").call.Get()).tasks.length, 100)
+    }))
+
+  it.effect("a whole state with two items of the same id is told of once it is to be stored by items", () =>
+    Effect.gen(function*() {
+      const store = yield* Nodes.Store
+      const sql = yield* PgClient.PgClient
+      const first = yield* store.start({ servers: BoardsLive })
+      yield* (yield* first.run(Boards.client()))("twice").call.Fill({ tasks: 2 })
+      yield* first.close
+      yield* sql`UPDATE holdfast.server SET state = replace(state, '"id":"0"', '"id":"1"') WHERE key = 'twice'`
+      const node = yield* store.start({ servers: BoardsLive })
+      const { reason } = yield* Effect.flip((yield* node.run(Boards.client()))("twice").call.Count())
+      assert.include(told(reason), "two with the id \"1\" at [\"tasks\"]")
+    }))
+})
