@@ -431,8 +431,8 @@ export interface Ref<Self extends Any> {
 /**
  * How states are stored.
  *
- * - `"whole"`: encoded as a whole with every step, and written as far as the text has changed. What a step costs this process
- *   grows with the state.
+ * - `"whole"`: encoded as a whole with every step, and above 3 KB written in the pieces that have changed. What a step costs this
+ *   process grows with the state.
  * - `"incremental"`: field by field, and the lists among the fields item by item, where items have an `id` that is a string or a
  *   number. What a step costs depends on what it changes, however large the state is. Offered where the state's schema has
  *   fields: a `Schema.Struct` or a `Schema.Class`.
@@ -456,8 +456,9 @@ export type Persistence<State extends Durable> = State extends { readonly fields
  *
  * `persistence` says how states are stored, `"whole"` unless given. With `"incremental"` a field that is still the same value as
  * before is taken to be unchanged, and so is an item of a list: a state of 1 MB of which one field changes costs little more
- * than a small one. Make new values of what changes, and leave the rest as it is. The order of a list's items is kept, and moving
- * one writes that one. Two items of a list with the same `id` are a failed attempt that names the field.
+ * than a small one. Make new values of what changes, and leave the rest as it is; where a field is a class, give instances of it.
+ * The order of a list's items is kept, and moving one writes that one. Two items of a list with the same `id` are a failed
+ * attempt that names the field.
  *
  * **Example** (A large state, of which each step changes little)
  *
