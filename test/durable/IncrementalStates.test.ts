@@ -297,6 +297,7 @@ for (const [name, StoreLive] of Nodes.stores) {
           state: Schema.Struct({
             readonly: Schema.Array(Schema.String),
             mutable: Schema.mutable(Schema.Array(Schema.String)),
+            items: Schema.Array(Schema.Struct({ id: Schema.Int, text: Schema.mutableKey(Schema.String) })),
             date: Schema.Date
           }),
           protocol: [
@@ -308,7 +309,12 @@ for (const [name, StoreLive] of Nodes.stores) {
           persistence: "incremental"
         }) {}
         const servers = Careless.toLayer({
-          init: () => ({ readonly: [], mutable: [], date: new Date(0) }),
+          init: () => ({
+            readonly: [],
+            mutable: [],
+            items: [{ id: 1, text: "" }, { id: 2, text: "" }],
+            date: new Date(0)
+          }),
           handlers: {
             Push: ({ noReply, payload, state }) => {
               ;(state.readonly as Array<string>).push(payload.item)
@@ -316,6 +322,7 @@ for (const [name, StoreLive] of Nodes.stores) {
             },
             Mutate: ({ noReply, payload, state }) => {
               state.mutable.push(payload.item)
+              for (const item of state.items) item.text += payload.item
               return noReply({ ...state })
             },
             Later: ({ noReply, state }) => {
