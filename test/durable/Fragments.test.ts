@@ -64,6 +64,7 @@ const transition = (server: Held, more: Partial<Transition> = {}): Transition =>
   taken: 0,
   state: undefined,
   fragments: [],
+  transaction: undefined,
   lock: undefined,
   consumed: [],
   outcomes: [],

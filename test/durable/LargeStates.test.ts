@@ -33,7 +33,7 @@ const digits = (length: number): string => {
 
 const place = (list: { readonly length: number }, at: number) => Math.floor(list.length * at)
 
-const define = (persistence: "whole" | "incremental") => {
+const define = (persistence: "whole" | "incremental", options: DurableServer.Options = {}) => {
   class Large extends DurableServer.make(`Large, ${persistence}`, { state: State, protocol, persistence }) {}
   return {
     Large,
@@ -75,7 +75,7 @@ const define = (persistence: "whole" | "incremental") => {
         },
         Get: ({ reply, state }) => reply(state)
       }
-    })
+    }, options)
   }
 }
 
@@ -103,6 +103,84 @@ for (const [name, StoreLive] of Nodes.stores) {
           assert.deepStrictEqual(yield* (yield* node.run(Whole.client()))("sizes").call.Get(), before)
         }
       }))
+
+    for (const way of ["whole", "incremental"] as const) {
+      const { Large, servers } = define(way)
+
+      it.effect(`nothing is left of a large state that was killed (${way})`, () =>
+        Effect.gen(function*() {
+          const store = yield* Nodes.Store
+          const node = yield* store.start({ servers })
+          const large = (yield* node.run(Large.client()))("killed")
+          yield* large.call.Fill({ length: 50_000 })
+          yield* large.kill("a test")
+          assert.deepStrictEqual(yield* large.call.Get(), { count: 0, text: "", items: [] })
+          yield* large.call.Fill({ length: 30_000 })
+          const before = yield* large.call.Get()
+          yield* node.close
+          const other = yield* store.start({ servers })
+          assert.deepStrictEqual(yield* (yield* other.run(Large.client()))("killed").call.Get(), before)
+        }))
+
+      it.effect(`nothing is left of a large state that is begun anew (${way})`, () =>
+        Effect.gen(function*() {
+          const store = yield* Nodes.Store
+          const first = yield* store.start({ servers })
+          yield* (yield* first.run(Large.client()))("reset").call.Fill({ length: 50_000 })
+          yield* first.close
+          const resetting = yield* store.start({ servers: define(way, { reset: true }).servers })
+          const large = (yield* resetting.run(Large.client()))("reset")
+          assert.deepStrictEqual(yield* large.call.Get(), { count: 0, text: "", items: [] })
+          yield* large.call.Fill({ length: 30_000 })
+          const before = yield* large.call.Get()
+          yield* resetting.close
+          const node = yield* store.start({ servers })
+          assert.deepStrictEqual(yield* (yield* node.run(Large.client()))("reset").call.Get(), before)
+        }))
+
+      it.effect(`a large state of an earlier version becomes one of today's (${way})`, () =>
+        Effect.gen(function*() {
+          const store = yield* Nodes.Store
+          const first = yield* store.start({ servers })
+          const large = (yield* first.run(Large.client()))("migrated")
+          yield* large.call.Fill({ length: 50_000 })
+          const { items } = yield* large.call.Get()
+          yield* first.close
+          class Now extends DurableServer.make(`Large, ${way}`, {
+            state: Schema.Struct({ items: Schema.Array(Schema.Struct({ ...Item.fields, note: Schema.String })) }),
+            protocol: [
+              Rpc.make("Note", { payload: { at: Schema.Int } }),
+              Rpc.make("Notes", { success: Schema.Array(Schema.String) })
+            ],
+            persistence: way,
+            stateVersion: 2,
+            migrate: {
+              1: (old) => ({
+                items: (old as typeof State.Type).items.map((item) => ({ ...item, note: item.id }))
+              })
+            }
+          }) {}
+          const live = Now.toLayer({
+            init: () => ({ items: [] }),
+            handlers: {
+              Note: ({ noReply, payload: { at }, state }) =>
+                noReply({ items: state.items.map((item, index) => index === at ? { ...item, note: "new" } : item) }),
+              Notes: ({ reply, state }) => reply(state.items.map(({ note }) => note))
+            }
+          })
+          let expected = items.map(({ id }) => id)
+          for (const at of [3, 200, 7]) {
+            const node = yield* store.start({ servers: live })
+            const now = (yield* node.run(Now.client()))("migrated")
+            assert.deepStrictEqual(yield* now.call.Notes(), expected)
+            yield* now.call.Note({ at })
+            expected = expected.with(at, "new")
+            yield* node.close
+          }
+          const node = yield* store.start({ servers: live })
+          assert.deepStrictEqual(yield* (yield* node.run(Now.client()))("migrated").call.Notes(), expected)
+        }))
+    }
 
     it.effect("a step of a large whole state writes the part of it that has changed", () =>
       Effect.gen(function*() {

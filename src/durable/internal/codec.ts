@@ -1,39 +1,14 @@
 /**
  * Codecs as the machinery uses them: compiled once, from and to the texts that are stored, with what goes wrong as a value.
  */
-import * as Cause from "effect/Cause"
-import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
-import * as SchemaIssue from "effect/SchemaIssue"
-
-/** A value, or what is wrong with it. */
-export type Checked<A> = { readonly ok: true; readonly value: A } | { readonly ok: false; readonly issue: string }
+import { attempt, type Checked, checked } from "./checked.ts"
 
 /** Between a value and its text, and what the text is parsed to where it is JSON. */
 export interface TextCodec {
   readonly encode: (value: unknown) => Checked<string>
   readonly decode: (text: string) => Checked<unknown>
   readonly decodeJson: (json: unknown) => Checked<unknown>
-}
-
-const checked = <A>(exit: Exit.Exit<A, unknown>): Checked<A> =>
-  Exit.isSuccess(exit) ? { ok: true, value: exit.value } : { ok: false, issue: issueOf(Cause.squash(exit.cause)) }
-
-/** One line that says what was expected where. Never the value itself, which may be secret. */
-const issueOf = (error: unknown): string => {
-  const issue = error instanceof Error && SchemaIssue.isIssue(error.cause) ? formatIssue(error.cause) : undefined
-  return (issue ?? (error instanceof Error ? error.message : String(error))).replaceAll(/\s*\n\s*/g, " ")
-}
-
-const formatIssue = SchemaIssue.makeFormatterDefault()
-
-/** What may throw, as a value. */
-export const attempt = <A>(make: () => A): Checked<A> => {
-  try {
-    return { ok: true, value: make() }
-  } catch (error) {
-    return { ok: false, issue: issueOf(error) }
-  }
 }
 
 /** No single value may be so large that a statement which carries it cannot be sent. */
@@ -45,8 +20,8 @@ export const checkLength = (length: number): Checked<undefined> =>
     : { ok: false, issue: `Expected at most ${maxTextLength} characters as JSON, got ${length}` }
 
 const checkedText = (text: string): Checked<string> => {
-  const checked = checkLength(text.length)
-  return checked.ok ? { ok: true, value: text } : checked
+  const length = checkLength(text.length)
+  return length.ok ? { ok: true, value: text } : length
 }
 
 /** Encodes, compiled. */

@@ -2,14 +2,15 @@
  * A definition as the machinery uses it: every codec compiled once.
  */
 import * as PrimaryKey from "effect/PrimaryKey"
-import type * as Rpc from "effect/rpc/Rpc"
+import * as Rpc from "effect/rpc/Rpc"
 import * as RpcSchema from "effect/rpc/RpcSchema"
 import * as Schema from "effect/Schema"
-import type * as SchemaAST from "effect/SchemaAST"
-import { attempt, type Checked, plainText, type TextCodec, textCodec } from "./codec.ts"
-import * as IncrementalState from "./state/incrementalState.ts"
-import type { StateCodec } from "./state/stored.ts"
-import * as WholeState from "./state/wholeState.ts"
+import { attempt, type Checked } from "./checked.ts"
+import { plainText, type TextCodec, textCodec } from "./codec.ts"
+import * as StateCodec from "./state/stateCodec.ts"
+import type { StateVersions } from "./stateVersions.ts"
+
+export type { Checked }
 
 /** One operation of a protocol. */
 export interface Operation {
@@ -24,13 +25,21 @@ export interface Operation {
 /** A kind of durable server, compiled. */
 export interface Definition {
   readonly kind: string
-  readonly state: StateCodec & {
-    /** What the schema describes, of what is only shaped like it: a plain object where the schema is a class. */
-    readonly asType: (value: unknown) => Checked<unknown>
-  }
+  readonly state: StateCodec.StateCodec
+  /** The version of the state's schema, from 1. */
+  readonly stateVersion: number
   readonly key: TextCodec
   readonly operations: ReadonlyMap<string, Operation>
+  /** What `info` tells, as an operation that no protocol declares. */
+  readonly info: Operation
 }
+
+/** The name that what `info` tells bears in a line. */
+const infoTag = "~info"
+
+/** The operation of that name, whether it is one of the protocol or not. */
+export const operationNamed = (definition: Definition, tag: string): Operation | undefined =>
+  tag === infoTag ? definition.info : definition.operations.get(tag)
 
 const operation = (kind: string, rpc: Rpc.AnyWithProps): Operation => {
   if (RpcSchema.isStreamSchema(rpc.successSchema)) {
@@ -60,75 +69,32 @@ export const operationOf = (rpc: Rpc.AnyWithProps): Operation => {
   return known
 }
 
-const stateCodec = (kind: string, state: Schema.Top, persistence: "whole" | "incremental"): StateCodec => {
-  const whole = textCodec(state)
-  if (persistence === "whole") return WholeState.make(whole)
-  const incremental = IncrementalState.make(state, whole)
-  if (incremental === undefined) {
-    throw new Error(`${kind}: persistence "incremental" needs a state whose fields are encoded each under its own name`)
-  }
-  return incremental
-}
-
-/** Whether values of a schema may have to be made: instances of classes, out of what is only shaped like them. */
-const hasClasses = (ast: SchemaAST.AST, seen: Set<SchemaAST.AST> = new Set()): boolean => {
-  if (seen.has(ast)) return false
-  seen.add(ast)
-  const some = (asts: ReadonlyArray<SchemaAST.AST>) => asts.some((inner) => hasClasses(inner, seen))
-  switch (ast._tag) {
-    case "Declaration":
-      return ast.typeParameters.length > 0
-    case "Arrays":
-      return some(ast.elements) || some(ast.rest)
-    case "Objects":
-      return some(ast.propertySignatures.map(({ type }) => type)) || some(ast.indexSignatures.map(({ type }) => type))
-    case "Union":
-      return some(ast.types)
-    case "Suspend":
-      return hasClasses(ast.thunk(), seen)
-    default:
-      return false
-  }
-}
-
-/**
- * Making a value looks at all of it, and gives another one: where only data is described, that is left to the encoder. Where
- * states are stored field by field it is done for the state itself alone.
- */
-const asType = (state: Schema.Top, persistence: "whole" | "incremental"): (value: unknown) => Checked<unknown> => {
-  const type = Schema.toType(state).ast
-  const isInstance = type._tag === "Declaration" ? Schema.is(state as unknown as Schema.Schema<unknown>) : undefined
-  if (isInstance === undefined && (persistence === "incremental" || !hasClasses(type))) {
-    return (value) => ({ ok: true, value })
-  }
-  const maker = state as unknown as { readonly make: (input: unknown) => unknown }
-  return (value) => isInstance?.(value) === true ? { ok: true, value } : attempt(() => maker.make(value))
-}
-
 /** Compiles a definition, and refuses what a durable server cannot keep to. */
 export const compile = (
   kind: string,
   state: Schema.Top,
   protocol: ReadonlyArray<Rpc.Any>,
   key: Schema.Top,
-  persistence: "whole" | "incremental" = "whole"
+  info: Schema.Top,
+  versions: StateVersions,
+  persistence: StateCodec.Persistence = "whole"
 ): Definition => {
   if (kind.length === 0 || kind.includes("\0") || new TextEncoder().encode(kind).length > 128) {
     throw new Error("the kind of a durable server is 1 to 128 bytes of text without NUL")
   }
   const operations = new Map<string, Operation>()
   for (const rpc of protocol) {
+    if (rpc._tag === infoTag) throw new Error(`${kind}: an operation cannot be called "${infoTag}"`)
     if (operations.has(rpc._tag)) throw new Error(`${kind}: "${rpc._tag}" is declared twice`)
     operations.set(rpc._tag, operation(kind, rpc as Rpc.AnyWithProps))
   }
   return {
     kind,
-    state: {
-      ...stateCodec(kind, state, persistence),
-      asType: asType(state, persistence)
-    },
+    stateVersion: versions.current,
+    state: StateCodec.make(kind, state, versions, persistence),
     key: plainText(key as unknown as Schema.Codec<unknown, string>),
-    operations
+    operations,
+    info: operation(kind, Rpc.make(infoTag, { payload: info as Schema.Codec<unknown, unknown> }))
   }
 }
 

@@ -7,7 +7,7 @@ import { Effect, Random, type Schema } from "effect"
 import { randomInt } from "node:crypto"
 import { textCodec } from "../../../src/durable/internal/codec.ts"
 import * as IncrementalState from "../../../src/durable/internal/state/incrementalState.ts"
-import type { Encoded, State, StateCodec } from "../../../src/durable/internal/state/stored.ts"
+import { type Encoded, leftOver, type State, type StoredCodec } from "../../../src/durable/internal/state/stored.ts"
 import * as WholeState from "../../../src/durable/internal/state/wholeState.ts"
 import { edit, first, State as RandomState } from "../fixtures/randomStates.ts"
 
@@ -39,7 +39,7 @@ class Rows {
     assert.isAtMost(Buffer.byteLength(stored.head), 3000)
   }
 
-  load(codec: StateCodec): State {
+  load(codec: StoredCodec): State {
     const rows = Array.from(this.fragments, ([number, text]) => ({ number, text })).reverse()
     const loaded = codec.load(this.head ?? "", rows)
     return loaded.ok ? loaded.value : assert.fail(loaded.issue)
@@ -55,7 +55,7 @@ describe("state codecs", () => {
       const { incremental, text, whole } = codecs(RandomState)
       for (let round = 0; round < 12; round++) {
         const rows = new Rows()
-        let codec: StateCodec = round % 4 === 0 ? whole : incremental
+        let codec: StoredCodec = round % 4 === 0 ? whole : incremental
         let state: State = { value: first, stored: undefined }
         for (let n = 0; n < 120; n++) {
           let value = state.value as RandomState
@@ -86,4 +86,50 @@ describe("state codecs", () => {
       Effect.tapCause(() => Effect.sync(() => console.error(`HOLDFAST_TEST_SEED=${seed}`)))
     )
   })
+
+  for (const way of ["whole", "incremental"] as const) {
+    it.effect(`a state that comes in the place of another one, or from another schema, leaves nothing of it (${way})`, () => {
+      const seed = seedOf()
+      return Effect.gen(function*() {
+        const { text, ...both } = codecs(RandomState)
+        const codec = both[way]
+        for (let round = 0; round < 20; round++) {
+          const rows = new Rows()
+          let value = first
+          for (let n = 0; n < 20; n++) value = yield* edit(value)
+          const before = ((yield* Random.nextBoolean) ? both.whole : both.incremental).encode(value, undefined)
+          if (!before.ok) return assert.fail(before.issue)
+          rows.apply(before.value)
+          const fragments = Array.from(rows.fragments, ([number, text]) => ({ number, text }))
+          let next = first
+          for (let n = 0; n < 20; n++) next = yield* edit(next)
+          if (yield* Random.nextBoolean) {
+            const anew = codec.encode(next, { value: first, stored: undefined, instead: leftOver(fragments) })
+            if (!anew.ok) return assert.fail(anew.issue)
+            rows.apply(anew.value)
+          } else {
+            const migrated = codec.loadFrom(rows.head ?? "", fragments, (json) => {
+              assert.deepStrictEqual(text.decodeJson(json), { ok: true, value })
+              return { ok: true, value: { ...value, title: "migrated" } }
+            })
+            if (!migrated.ok) return assert.fail(migrated.issue)
+            const same = codec.encode({ ...value, title: "migrated" }, migrated.value)
+            assert.deepStrictEqual(same, { ok: true, value: { stored: migrated.value.stored as never, changes: [] } })
+            const changed = codec.encode({ ...value, title: "changed" }, migrated.value)
+            if (!changed.ok) return assert.fail(changed.issue)
+            rows.apply(changed.value)
+            next = { ...value, title: "changed" }
+          }
+          assert.deepStrictEqual(rows.load(codec).value, next)
+          const last = codec.encode(first, rows.load(codec))
+          if (!last.ok) return assert.fail(last.issue)
+          rows.apply(last.value)
+          assert.strictEqual(rows.fragments.size, 0, "nothing is left behind")
+        }
+      }).pipe(
+        Random.withSeed(seed),
+        Effect.tapCause(() => Effect.sync(() => console.error(`HOLDFAST_TEST_SEED=${seed}`)))
+      )
+    })
+  }
 })

@@ -7,7 +7,8 @@
  */
 import * as Schema from "effect/Schema"
 import type * as SchemaAST from "effect/SchemaAST"
-import { type Checked, encoderOf } from "../codec.ts"
+import type { Checked } from "../checked.ts"
+import { encoderOf } from "../codec.ts"
 
 /** One field of a state. */
 export interface FieldCodec {

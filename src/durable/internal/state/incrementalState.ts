@@ -3,13 +3,14 @@
  * it changes, not on how large the state is. As long as such a state is small it lies in its head like any other.
  */
 import type * as Schema from "effect/Schema"
-import { attempt, type Checked, checkLength, type TextCodec } from "../codec.ts"
+import { attempt, type Checked } from "../checked.ts"
+import { checkLength, type TextCodec } from "../codec.ts"
 import { type FieldCodec, fieldsCodec } from "./fields.ts"
 import { Changes, fieldsHead, fitsHead, maxHead, maxHeadAgain } from "./fragments.ts"
 import * as Lists from "./lists.ts"
 import { type Cut, drop, store } from "./pieces.ts"
-import { type Encoded, find, type FoundField, listText, noChanges, objectText } from "./stored.ts"
-import type { State, StateCodec, Stored } from "./stored.ts"
+import { type Encoded, find, type FoundField, jsonOf, leftOver, listText, noChanges, objectText } from "./stored.ts"
+import type { State, Stored, StoredCodec } from "./stored.ts"
 
 interface TextField extends Cut {
   readonly value: unknown
@@ -159,13 +160,17 @@ const encodeField = (
 const textOfField = (field: Field): string => isList(field) ? listText(field.items) : field.text
 
 /** Stores fields together in the head, where they are few and small, or else one by one. */
-const storeFields = (fields: ReadonlyMap<string, NewField>, before: FieldsStored | undefined): Checked<Encoded> => {
+const storeFields = (
+  fields: ReadonlyMap<string, NewField>,
+  before: FieldsStored | undefined,
+  instead: Stored | undefined
+): Checked<Encoded> => {
   let size = 2
   for (const [name, field] of fields) size += sizeOf(name, field)
   const fits = checkLength(size)
   if (!fits.ok) return fits
-  const changes = new Changes(before?.next ?? 1)
-  for (const number of before?.stray ?? none) changes.drop(number)
+  const changes = new Changes(instead?.next ?? 1)
+  for (const number of instead?.stray ?? none) changes.drop(number)
   if (size <= (before?.isApart === true ? maxHeadAgain : maxHead)) {
     const kept = new Map(Array.from(fields, ([name, field]) => [name, keepField(field)]))
     const text = objectText(Array.from(kept, ([name, field]) => [name, textOfField(field)]))
@@ -227,44 +232,63 @@ const firstDuplicate = (items: ReadonlyArray<Lists.Item>): string | undefined =>
 }
 
 /** `undefined`: the schema has no fields of its own that could be stored one by one. */
-export const make = (state: Schema.Top, whole: TextCodec): StateCodec | undefined => {
+export const make = (state: Schema.Top, whole: TextCodec): StoredCodec | undefined => {
   const codec = fieldsCodec(state)
   if (codec === undefined) return undefined
   const codecs = new Map(codec.fields.map((field) => [field.name, field]))
 
-  const load: StateCodec["load"] = (head, fragments) => {
+  /** A state with its fields as they are stored. */
+  const loaded = (
+    value: unknown,
+    fields: ReadonlyMap<string, Field>,
+    head: string,
+    next: number,
+    stray: ReadonlyArray<number>
+  ): Checked<State> => {
+    const state = value as object
+    const withDecoded = new Map<string, Field>()
+    for (const [name, field] of fields) {
+      const twice = codecs.get(name)?.list !== undefined && isList(field) ? firstDuplicate(field.items) : undefined
+      if (twice !== undefined) return Lists.duplicate(name, twice)
+      withDecoded.set(name, withValues(field, name in state ? Reflect.get(state, name) : undefined))
+    }
+    return { ok: true, value: { value, stored: new FieldsStored(head, withDecoded, next, stray) } }
+  }
+
+  /** The fields of a state that is stored as a whole, or not at all. */
+  const together = (json: unknown): ReadonlyMap<string, Field> =>
+    new Map(Object.entries(json ?? {}).map(([name, value]) => [name, fromJson(value, codecs.get(name))]))
+
+  const load: StoredCodec["load"] = (head, fragments) => {
     const read = attempt(() => {
       const found = find(head, fragments)
+      const { next } = found
       if (found._tag === "Fields") {
         const read = Array.from(found.fields, ([name, field]) => [name, fromFound(field)] as const)
         return {
           json: Object.fromEntries(read.map(([name, { json }]) => [name, json])) as unknown,
           fields: new Map(read.map(([name, { field }]) => [name, field])),
-          next: found.next,
+          next,
           stray: none
         }
       }
-      const fields = new Map<string, Field>()
-      const all = JSON.parse(found.cut.text) as unknown
+      const json = JSON.parse(found.cut.text) as unknown
       const stray = [...found.stray, ...found.cut.pieces.map(({ number }) => number)]
-      if (typeof all === "object" && all !== null) {
-        for (const [name, value] of Object.entries(all)) fields.set(name, fromJson(value, codecs.get(name)))
-      }
-      return { json: all, fields, next: found.next, stray }
+      return { json, fields: together(json), next, stray }
     })
     if (!read.ok) return read
     const { fields, json, next, stray } = read.value
     const value = whole.decodeJson(json)
-    if (!value.ok) return value
-    const decoded = value.value as object
-    const withDecoded = new Map<string, Field>()
-    for (const [name, field] of fields) {
-      const twice = codecs.get(name)?.list !== undefined && isList(field) ? firstDuplicate(field.items) : undefined
-      if (twice !== undefined) return Lists.duplicate(name, twice)
-      withDecoded.set(name, withValues(field, name in decoded ? Reflect.get(decoded, name) : undefined))
-    }
-    const stored = new FieldsStored(head, withDecoded, next, stray)
-    return { ok: true, value: { value: decoded, stored } }
+    return value.ok ? loaded(value.value, fields, head, next, stray) : value
+  }
+
+  const loadFrom: StoredCodec["loadFrom"] = (head, fragments, decode) => {
+    const json = jsonOf(head, fragments)
+    const value = json.ok ? decode(json.value) : json
+    const now = value.ok ? whole.encode(value.value) : value
+    if (!value.ok || !now.ok) return value.ok ? now as Checked<never> : value
+    const { next = 1, stray = none } = leftOver(fragments) ?? {}
+    return loaded(value.value, together(JSON.parse(now.value)), "", next, stray)
   }
 
   const encode = (state: unknown, before: State | undefined): Checked<Encoded> => {
@@ -290,7 +314,7 @@ export const make = (state: Schema.Top, whole: TextCodec): StateCodec | undefine
     changed ||= fields.size !== stored?.fields.size
     return !changed && stored !== undefined
       ? { ok: true, value: { stored, changes: noChanges } }
-      : storeFields(fields, stored)
+      : storeFields(fields, stored, stored ?? before?.instead)
   }
-  return { load, encode }
+  return { load, loadFrom, encode }
 }

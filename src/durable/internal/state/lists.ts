@@ -2,7 +2,7 @@
  * A list whose items have ids, stored item by item. What was there before is found again by being the same value, or by its id;
  * only what is neither is encoded or written, and what changes its place gets another key.
  */
-import type { Checked } from "../codec.ts"
+import type { Checked } from "../checked.ts"
 import type { ListCodec } from "./fields.ts"
 import type { Changes } from "./fragments.ts"
 import { arrange } from "./order.ts"

@@ -3,8 +3,8 @@
  * common. Each reads what the other wrote, so that a definition may change its mind.
  */
 import type { Fragment, FragmentChange } from "../../DurableStorage.ts"
-import type { Checked } from "../codec.ts"
-import { fieldsHead, type Place, type Placed, read, textHead } from "./fragments.ts"
+import { attempt, type Checked } from "../checked.ts"
+import { fieldsHead, type Placed, read, textHead } from "./fragments.ts"
 import type { Cut, Piece } from "./pieces.ts"
 
 /** A state as it is stored, once what was changed with it is. What is in it belongs to the codec that made it. */
@@ -21,6 +21,8 @@ export interface Stored {
 export interface State {
   readonly value: unknown
   readonly stored: Stored | undefined
+  /** What is stored in the place of a state that is not yet: it belongs to nothing, and goes when this state comes. */
+  readonly instead?: Stored | undefined
 }
 
 /** A state, ready to be stored, and the fragments that are written or dropped for it. */
@@ -29,10 +31,16 @@ export interface Encoded {
   readonly changes: ReadonlyArray<FragmentChange>
 }
 
-/** How the states of a definition are stored. */
-export interface StateCodec {
+/** How states are stored. */
+export interface StoredCodec {
   /** Reads a state: what stands in its place, and its fragments. */
   readonly load: (head: string, fragments: ReadonlyArray<Fragment>) => Checked<State>
+  /** Reads a state that another schema wrote, by what makes a state of its JSON. All of it is written anew once it changes. */
+  readonly loadFrom: (
+    head: string,
+    fragments: ReadonlyArray<Fragment>,
+    decode: (json: unknown) => Checked<unknown>
+  ) => Checked<State>
   /**
    * Encodes a state that comes after another one, which is what is stored now; none where nothing is. Gives what was stored
    * back as it was where nothing has changed.
@@ -98,6 +106,20 @@ export const objectText = (fields: Iterable<readonly [name: string, text: string
 /** The JSON of a list, from the texts of its items. */
 export const listText = (items: ReadonlyArray<Cut>): string => `[${items.map(({ text }) => text).join(",")}]`
 
-export const textOf = (field: FoundField): string => "items" in field ? listText(field.items) : field.text
+const textOf = (field: FoundField): string => "items" in field ? listText(field.items) : field.text
 
-export type { Place }
+/** The JSON of a state that was found. */
+export const foundText = (found: Found): string =>
+  found._tag === "Text"
+    ? found.cut.text
+    : objectText(Array.from(found.fields, ([name, field]) => [name, textOf(field)]))
+
+/** Fragments of which nothing is kept; `undefined` where there are none. */
+export const leftOver = (fragments: ReadonlyArray<Fragment>): Stored | undefined => {
+  const stray = fragments.map(({ number }) => number)
+  return stray.length === 0 ? undefined : { head: "", next: Math.max(...stray) + 1, stray }
+}
+
+/** The JSON of a state, however it is stored. */
+export const jsonOf = (head: string, fragments: ReadonlyArray<Fragment>): Checked<unknown> =>
+  attempt(() => JSON.parse(foundText(find(head, fragments))) as unknown)
