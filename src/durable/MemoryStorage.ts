@@ -42,6 +42,7 @@ interface Server extends Address {
   pushed: number
   holder: number | undefined
   state: string | undefined
+  readonly fragments: Map<number, string>
   stateVersion: number
   lock: StoredMessage | undefined
   readonly line: Array<{ readonly position: number; readonly message: StoredMessage }>
@@ -111,6 +112,7 @@ class Store {
         pushed: 0,
         holder: undefined,
         state: undefined,
+        fragments: new Map(),
         stateVersion: 1,
         lock: undefined,
         line: [],
@@ -149,6 +151,7 @@ class Store {
       taken: server.taken,
       pushed: server.pushed,
       state: server.state,
+      fragments: Array.from(server.fragments, ([number, text]) => ({ number, text })),
       stateVersion: server.stateVersion,
       lock: server.lock
     }
@@ -175,6 +178,7 @@ class Store {
     server.holder = server.state = server.lock = undefined
     server.line.length = server.parked.length = 0
     server.outcomes.clear()
+    server.fragments.clear()
     server.stateVersion = 1
     this.#agenda.deleteAllOf(id)
     const killed = { id, version: server.version }
@@ -286,6 +290,11 @@ class Store {
     server.version++
     server.taken = transition.taken
     if (transition.state !== undefined) server.state = transition.state
+    for (const { number, text } of transition.fragments) {
+      // A copy: what was cut out of a long text would keep all of that in memory.
+      if (text === undefined) server.fragments.delete(number)
+      else server.fragments.set(number, structuredClone(text))
+    }
     if (transition.stateVersion !== undefined) server.stateVersion = transition.stateVersion
     if (transition.lock !== undefined) server.lock = transition.lock === "none" ? undefined : transition.lock
     while (server.line[0] !== undefined && server.line[0].position <= transition.taken) server.line.shift()
