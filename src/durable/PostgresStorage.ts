@@ -31,6 +31,7 @@ import {
 } from "./DurableStorage.ts"
 import { Gathering } from "./internal/gathering.ts"
 import { apart, checksSql, checkVerdicts, groupStatement, type GrownLine, int8 } from "./internal/postgres/commit.ts"
+import { linesGrew, replies, toHint, unattended } from "./internal/postgres/hints.ts"
 import * as statements from "./internal/postgres/statements.ts"
 import { sql } from "./internal/sql.gen.ts"
 
@@ -41,26 +42,6 @@ import { sql } from "./internal/sql.gen.ts"
  * @category migrations
  */
 export const migrations: Source = librarySource("durable", sql)
-
-const lines = "lines:"
-const urgentLines = "urgent lines:"
-const replies = "replies"
-const unattended = "unattended"
-
-/** What another member's hint says. */
-const toHint = (payload: string): Hint => {
-  if (payload === replies) return { _tag: "Replies" }
-  if (payload === unattended) return { _tag: "Unattended" }
-  for (const prefix of [lines, urgentLines]) {
-    if (!payload.startsWith(prefix)) continue
-    const ids = payload.slice(prefix.length).split(",").map(Number)
-    return { _tag: "Lines", ids, priority: prefix === urgentLines }
-  }
-  return { _tag: "Everything" }
-}
-
-/** How many ids go into one hint. */
-const idsPerHint = 100
 
 const join = Effect.fnUntraced(function*(
   member: Member.Member["Service"],
@@ -82,16 +63,9 @@ const join = Effect.fnUntraced(function*(
       const [{ holder, priority } = { holder: undefined, priority: false }] = group
       const ids = group.map(({ id }) => id)
       if (holder === member.id()) hints.add({ _tag: "Lines", ids, priority })
-      else if (holder === undefined) {
-        hints.add({ _tag: "Unattended" })
-        engine.hint({ to: "everyone", payload: unattended })
-      } else {
-        for (let index = 0; index < ids.length; index += idsPerHint) {
-          engine.hint({
-            to: holder,
-            payload: (priority ? urgentLines : lines) + ids.slice(index, index + idsPerHint).join(",")
-          })
-        }
+      else {
+        if (holder === undefined) hints.add({ _tag: "Unattended" })
+        for (const hint of linesGrew(holder, ids, priority)) engine.hint(hint)
       }
     }
   }
