@@ -67,6 +67,14 @@ const checkedText = (text: string): Checked<string> =>
     ? { ok: true, value: text }
     : { ok: false, issue: `Expected at most ${maxTextLength} characters as JSON, got ${text.length}` }
 
+/** A text that is JSON, and may be stored as it is. */
+export const checkJson = (text: string): Checked<string> => {
+  // JSON has no NUL but as an escape; what is not well-formed would be changed on its way.
+  if (!text.isWellFormed()) return { ok: false, issue: "Expected well-formed text" }
+  const json = attempt(() => JSON.parse(text) as unknown)
+  return json.ok ? checkedText(text) : json
+}
+
 const jsonText = (schema: Schema.Codec<unknown, unknown>): TextCodec => {
   const codec = Schema.toCodecJson(schema)
   const encode = Schema.encodeUnknownExit(codec)

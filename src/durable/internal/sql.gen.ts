@@ -291,5 +291,60 @@ BEGIN
   WHERE l.id = p_lane AND l.refused <> commit_group.refused;
 END $$;
 `
+  },
+  {
+    name: "0003_parked.sql",
+    text: `-- Puts a message that was set aside back in line, at the end, with another payload where one is given. It happens once, since
+-- what decides is that the message is still set aside. As a cast: whoever called was told that it was set aside, or finds that
+-- among the replies. Nothing is done where its key is known by now, which is then \`known_key\`.
+--
+-- Locks are taken in the one order there is: what was set aside, which nobody else takes after any other; then keys, then lines.
+CREATE FUNCTION holdfast.retry_parked(
+  p_id bigint, p_payload text,
+  OUT is_there boolean, OUT known_key text, OUT known_answered boolean,
+  -- The server and the living member that holds it, where the message stands in line now, and whether it has priority.
+  OUT server bigint, OUT holder bigint, OUT "position" bigint, OUT priority boolean
+) LANGUAGE plpgsql AS $$
+DECLARE
+  aside holdfast.parked;
+BEGIN
+  IF current_setting('synchronous_commit') = 'off' THEN
+    PERFORM set_config('synchronous_commit', 'on', true);
+  END IF;
+
+  SELECT p.* INTO aside
+  FROM holdfast.parked p JOIN holdfast.server s ON s.id = p.server_id
+  WHERE p.id = p_id FOR UPDATE OF p;
+  is_there := FOUND;
+  IF NOT is_there THEN
+    RETURN;
+  END IF;
+
+  IF aside.key IS NOT NULL THEN
+    INSERT INTO holdfast.outcome (server_id, key) VALUES (aside.server_id, aside.key) ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+      known_key := aside.key;
+      known_answered := EXISTS (
+        SELECT FROM holdfast.outcome x
+        WHERE x.server_id = aside.server_id AND x.key = aside.key AND x.reply IS NOT NULL
+      );
+      RETURN;
+    END IF;
+  END IF;
+
+  PERFORM holdfast.put_in_line(
+    ARRAY[aside.server_id], ARRAY['cast'], ARRAY[aside.rpc], ARRAY[coalesce(p_payload, aside.payload)], ARRAY[aside.key],
+    ARRAY[aside.priority], ARRAY[aside.member], ARRAY[aside.call], ARRAY[aside.server_id], ARRAY[aside.key]
+  );
+  DELETE FROM holdfast.parked WHERE id = p_id;
+
+  server := aside.server_id;
+  priority := aside.priority;
+  SELECT b.pushed INTO "position" FROM holdfast.inbox b WHERE b.id = aside.server_id;
+  SELECT h.id INTO holder
+  FROM holdfast.server s JOIN holdfast.member h ON h.id = s.holder AND NOT h.dead
+  WHERE s.id = aside.server_id;
+END $$;
+`
   }
 ]
