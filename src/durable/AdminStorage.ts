@@ -316,6 +316,6 @@ export interface AdminStorage {
   readonly retry: (id: number, payload: string | undefined) => Effect.Effect<RetryVerdict, StorageFailed>
   /** Forgets a message that was set aside. `false` where there was none. */
   readonly drop: (id: number) => Effect.Effect<boolean, StorageFailed>
-  /** Counts servers by kind, and members. Reads something of every server. */
+  /** Counts servers by kind, and members. Reads something of every server: seconds, where there are hundreds of thousands. */
   readonly overview: Effect.Effect<Overview, StorageFailed>
 }

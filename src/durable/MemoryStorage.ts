@@ -179,9 +179,7 @@ class Store implements StoreView {
   }
 
   /** Every member is decided as things stood before the group, and only then is anything written. */
-  commit(node: number, group: ReadonlyArray<Member>, retentionMillis: number): ReadonlyArray<Verdict> {
-    const committer = this.#nodes.get(node)
-    if (committer !== undefined && group.some(({ _tag }) => _tag !== "Check")) committer.groups++
+  commit(group: ReadonlyArray<Member>, retentionMillis: number): ReadonlyArray<Verdict> {
     const until = this.#clock.currentTimeMillisUnsafe() + retentionMillis
     const verdicts = group.map((member) => this.#decide(member))
     group.forEach((member, index) => {
@@ -277,10 +275,6 @@ class Store implements StoreView {
     return this.#servers.values()
   }
 
-  holderOf(server: Address): number | undefined {
-    return this.#liveHolder(this.#server(server))
-  }
-
   *members() {
     for (const [id, { groups, joinedAt }] of this.#nodes) yield { id, joinedAt, groups }
   }
@@ -332,7 +326,11 @@ const joinStore = (store: Store, retentionMillis: number): Effect.Effect<NodeSto
         claim: (servers) => alive(() => servers.map((server) => store.claim(id.current, server))),
         release: (servers) =>
           alive(() => servers.forEach((server) => store.release(id.current, server.id, server.version))),
-        commit: (group) => alive(() => store.commit(id.current, group, retentionMillis)),
+        commit: (group) =>
+          alive(() => {
+            if (group.some(({ _tag }) => _tag !== "Check")) node.groups++
+            return store.commit(group, retentionMillis)
+          }),
         read: (lines) => alive(() => lines.map((line) => store.read(line.id, line.after, line.limit))),
         unattended: (kinds, after) => alive(() => store.unattended(id.current, kinds, after)),
         replies: alive(() => Array.from(node.replies.values())),

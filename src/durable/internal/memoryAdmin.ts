@@ -21,6 +21,7 @@ import type { Address, Parked, StoredMessage } from "../DurableStorage.ts"
 /** A server as the store has it. */
 export interface StoredServer extends Address {
   readonly id: number
+  readonly holder: number | undefined
   readonly version: number
   readonly state: string | undefined
   readonly lock: StoredMessage | undefined
@@ -31,7 +32,7 @@ export interface StoredServer extends Address {
 /** The store, as far as operators are concerned. */
 export interface StoreView {
   readonly servers: () => Iterable<StoredServer>
-  readonly holderOf: (server: Address) => number | undefined
+  readonly isAlive: (member: number) => boolean
   readonly members: () => Iterable<{ readonly id: number; readonly joinedAt: number; readonly groups: number }>
   readonly retry: (id: number, payload: string | undefined) => RetryVerdict
   readonly drop: (id: number) => boolean
@@ -75,7 +76,7 @@ const make = (store: StoreView, clock: Clock.Clock): AdminStorage => {
     id: server.id,
     kind: server.kind,
     key: server.key,
-    holder: store.holderOf(server),
+    holder: server.holder !== undefined && store.isAlive(server.holder) ? server.holder : undefined,
     version: server.version,
     queue: server.line.length,
     lockedBy: server.lock?.rpc,
