@@ -75,7 +75,7 @@ const show = Command.make(
           { parked },
           [
             `${id}: ${message.priority ? "priority " : ""}${message.mode} of ${plain(message.rpc)} to ${plain(kind)} ${
-              JSON.stringify(key)
+              plain(JSON.stringify(key))
             }`,
             `message ${message.node}.${message.call}, parked ${
               DateTime.formatIso(parkedAt)

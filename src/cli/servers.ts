@@ -49,9 +49,8 @@ const ps = Command.make(
   ({ kind, limit, locked, parked, waiting, ...given }) =>
     administered(given, (admin) =>
       Effect.gen(function*() {
-        const only = Object.entries({ waiting, locked, parked } as const).flatMap(([what, wanted]) =>
-          wanted ? [what as "waiting" | "locked" | "parked"] : []
-        )
+        const wanted = { waiting, locked, parked }
+        const only = (["waiting", "locked", "parked"] as const).filter((what) => wanted[what])
         const { items, more } = yield* upTo(admin.servers({ kind: Option.getOrUndefined(kind), only }), limit)
         yield* result(
           given.json,
@@ -123,7 +122,7 @@ const inspect = Command.make(
           given.json,
           { server: { ...server, state: state ?? null } },
           [
-            `${plain(kind)} ${JSON.stringify(key)}, server ${id}`,
+            `${plain(kind)} ${plain(JSON.stringify(key))}, server ${id}`,
             `holder: ${
               holder === undefined ? "none" : `member ${holder}`
             }   version: ${version}   in line: ${queue}   parked: ${parked}`,

@@ -32,8 +32,9 @@ const clear = "\u001b[H\u001b[J"
 const screen = ({ at, kinds, members }: Sample, size: { readonly columns: number; readonly rows: number }): string =>
   clear +
   [`holdfast tail   ${DateTime.formatIso(at)}`, "", ...membersTable(members, at, true), "", ...kindsTable(kinds, true)]
-    .slice(0, Math.max(1, size.rows - 1))
-    .map((line) => line.slice(0, size.columns))
+    // Of some terminals the size is not known.
+    .slice(0, size.rows > 1 ? size.rows - 1 : undefined)
+    .map((line) => line.slice(0, size.columns > 0 ? size.columns : undefined))
     .join("\n")
 
 /** All of it on one line. */
@@ -57,20 +58,18 @@ const line = ({ at, kinds, members }: Sample): string => {
   ].join(" ")
 }
 
-const positive = (problem: string) => new ConfigurationInvalid({ file: "command line", problem })
+const usage = (problem: string) => new ConfigurationInvalid({ file: "command line", problem })
 
-const intervalOf = Effect.fnUntraced(function*(text: string) {
-  const bare = /^\d+(\.\d+)?$/.test(text) ? Duration.seconds(Number(text)) : undefined
-  const words = text.trim().replace(
-    /^([\d.]+)\s*(ms|s|m)$/,
-    (_, amount: string, unit: "ms" | "s" | "m") => `${amount} ${{ ms: "millis", s: "seconds", m: "minutes" }[unit]}`
-  )
-  const interval = bare ?? Option.getOrUndefined(Duration.fromInput(words as Duration.Input))
-  if (interval === undefined || !Duration.isFinite(interval) || Duration.toMillis(interval) < 10) {
-    return yield* positive(`--interval must be a time of at least 10 ms, such as 2s, not ${JSON.stringify(text)}`)
-  }
-  return interval
-})
+const units: ReadonlyMap<string, number> = new Map([["ms", 1], ["s", 1000], ["m", 60_000], ["h", 3_600_000]])
+
+/** A time such as 500ms or 2s; without a unit it is in seconds. */
+const intervalOf = (text: string): Effect.Effect<Duration.Duration, ConfigurationInvalid> => {
+  const [, amount, unit] = /^(\d+(?:\.\d+)?) *(ms|s|m|h)?$/.exec(text.trim()) ?? []
+  const millis = Number(amount) * (units.get(unit ?? "s") ?? Number.NaN)
+  return millis >= 10 && millis <= 86_400_000
+    ? Effect.succeed(Duration.millis(millis))
+    : Effect.fail(usage(`--interval must be a time from 10ms to 24h, such as 2s, not ${JSON.stringify(text)}`))
+}
 
 /** Says that the storage does not answer once for each time that it stops to. */
 const patiently = (interval: Duration.Duration) => (stream: Stream.Stream<Sample, StorageFailed>) => {
@@ -117,7 +116,7 @@ const tail = Command.make(
     administered(given, (admin) =>
       Effect.gen(function*() {
         const every = yield* intervalOf(interval)
-        if (Option.isSome(count) && count.value < 1) return yield* positive("--count must be at least 1")
+        if (Option.isSome(count) && count.value < 1) return yield* usage("--count must be at least 1")
         const terminal = yield* Terminal.Terminal
         const onTerminal = !given.json && (yield* (yield* Stdio.Stdio).stdoutIsTerminal)
         const show = (sample: Sample) =>

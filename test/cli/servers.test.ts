@@ -6,8 +6,9 @@ import { assert, layer } from "@effect/vitest"
 import { Effect, Layer, Schedule } from "effect"
 import { readFileSync } from "node:fs"
 import { inject } from "vitest"
-import { unique } from "../datastore/support.ts"
+import { connectAsSuperuser, unique } from "../datastore/support.ts"
 import { Counter, CounterLive, Fragile, fragileLive, makeWorld, Tank, tankLive } from "../durable/fixtures/servers.ts"
+import * as CuttableProxy from "../support/CuttableProxy.ts"
 import * as Nodes from "../support/Nodes.ts"
 import * as TestPostgres from "../support/TestPostgres.ts"
 import { commandIn } from "./command.ts"
@@ -156,6 +157,38 @@ layer(NodeServices.layer, { excludeTestServices: true })("holdfast", (it) => {
       assert.deepStrictEqual(yield* fragile("a").call.Done(), ["one", "mended", "three", "four", "five"])
     }), 180_000)
 
+  it.effect(
+    "tail goes on when the database comes back, and ends when nobody reads it any more",
+    () =>
+      Effect.gen(function*() {
+        const { host, port, url } = yield* TestPostgres.make
+        yield* Nodes.start({ url })
+        const proxy = yield* CuttableProxy.make({ host, port })
+        const { follow } = yield* commandIn({ HOLDFAST_DATABASE_URL: proxy.through(url) })
+        let looks = 0
+        let silences = 0
+        const code = yield* Nodes.within(
+          "60 seconds",
+          follow(["tail", "--json", "--interval", "20ms"], (child, from, text) => {
+            if (from === "err") {
+              silences += text.split("trying again").length - 1
+              // Only then is it there again.
+              return Effect.runSync(proxy.welcome("accept"))
+            }
+            looks++
+            if (looks === 1) {
+              Effect.runSync(Effect.andThen(proxy.welcome("cut"), proxy.cut()))
+            } else if (silences > 0) {
+              child.stdout?.destroy()
+            }
+          })
+        )
+        assert.strictEqual(code, 0)
+        assert.strictEqual(silences, 1)
+      }),
+    120_000
+  )
+
   it.effect("the README's commands do what it says", () =>
     Effect.gen(function*() {
       const { json, node, run } = yield* cluster(["one", "two", "three"])
@@ -253,6 +286,16 @@ layer(NodeServices.layer, { excludeTestServices: true })("holdfast, as a context
       assert.deepStrictEqual(ps.value, { ok: true, servers: [], more: false }, ps.err)
       const app = yield* operator.json("members", "--context", "app")
       assert.deepInclude(app.value, { ok: true, members: [], kinds: [] })
+      // What it may do is what an operator does.
+      const superuser = yield* connectAsSuperuser(name)
+      const [parked] = yield* superuser<{ readonly id: number }>`
+        WITH s AS (INSERT INTO holdfast.server (kind, key) VALUES ('Door', 'front') RETURNING id)
+        INSERT INTO holdfast.parked (server_id, mode, rpc, payload, key, priority, member, call, attempts, failure)
+        SELECT id, 'call', 'Open', 'null', 'Open/1', false, 1, 1, 3, 'Error: it is jammed' FROM s RETURNING id::int`
+      assert.include((yield* operator.run("parked", "list")).out, "it is jammed")
+      const retried = yield* operator.json("parked", "retry", "--all")
+      assert.deepStrictEqual(retried.value, { ok: true, retried: [{ id: parked?.id, position: 1 }], failed: [] })
+      assert.include((yield* operator.run("inspect", "Door", "front")).out, "cast Open null (key Open/1)")
       const audit = yield* privileged.json("ps", "--context", "audit")
       assert.strictEqual(audit.code, 1)
       assert.notInclude(audit.out + audit.err, "the-audit-secret")
