@@ -8,7 +8,7 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import type { Outgoing, Reply } from "./DurableStorage.ts"
+import type { OpenTransaction, Outgoing, Reply } from "./DurableStorage.ts"
 
 /**
  * An answer to the sender of an earlier message.
@@ -39,4 +39,8 @@ export class CurrentTransition extends Context.Service<CurrentTransition, {
   readonly stage: (outgoing: ReadonlyArray<Outgoing>) => boolean
   /** Adds an answer to the sender of an earlier message. */
   readonly answer: (reply: LateReply) => void
+  /** The transaction that the handler has opened, for its step to be committed in. */
+  readonly transaction: () => OpenTransaction | undefined
+  /** Makes it that one, or none again; `false` where the handler runs no more. */
+  readonly within: (transaction: OpenTransaction | undefined) => boolean
 }>()("holdfast/durable/CurrentTransition") {}

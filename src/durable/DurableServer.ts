@@ -426,6 +426,13 @@ export interface Ref<Self extends Any> {
   readonly castAll: (
     messages: (cast: CastMessages<Self>) => ReadonlyArray<CastMessage>
   ) => Effect.Effect<void, DurableServerError>
+  /**
+   * Ends the server's life, whichever process runs it: its state, the messages that wait for it, its lock and the answers kept
+   * under primary keys are gone. Callers that wait are told `ServerKilled`; those that were answered by nobody yet, since the
+   * server said `replyLater`, are told nothing. The next message begins anew, with `init`. The reason has at most 256 characters.
+   * It is done at once, and not with a handler's commit.
+   */
+  readonly kill: (reason: string) => Effect.Effect<void, DurableServerError>
 }
 
 /**

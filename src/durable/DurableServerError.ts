@@ -88,8 +88,8 @@ export class InvalidMessage extends Schema.TaggedError<InvalidMessage>("holdfast
   {
     kind: Schema.String,
     rpc: Schema.String,
-    /** `payload`, `key` or `primaryKey`. */
-    field: Schema.Literals(["payload", "key", "primaryKey"]),
+    /** `payload`, `key` or `primaryKey`; `reason` of a `kill`. */
+    field: Schema.Literals(["payload", "key", "primaryKey", "reason"]),
     issue: Schema.String
   }
 ) {
@@ -145,6 +145,22 @@ export class Overloaded extends Schema.TaggedError<Overloaded>("holdfast/durable
   }
 }
 
+/**
+ * The server was killed, by `kill` on a ref to it, while the message waited. It was not executed, or its effect is gone.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class ServerKilled extends Schema.TaggedError<ServerKilled>("holdfast/durable/ServerKilled")("ServerKilled", {
+  ...ServerFields,
+  /** What whoever killed it gave as the reason. */
+  because: Schema.String
+}) {
+  override get message() {
+    return `${this.kind} "${this.key}" was killed: ${this.because}`
+  }
+}
+
 const Reason = Schema.Union([
   CallTimeout,
   MessageParked,
@@ -152,7 +168,8 @@ const Reason = Schema.Union([
   InvalidMessage,
   NodeClosed,
   Overloaded,
-  ReplyUndecodable
+  ReplyUndecodable,
+  ServerKilled
 ])
 
 /**

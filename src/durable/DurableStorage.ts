@@ -89,6 +89,17 @@ export interface Claimed {
 }
 
 /**
+ * A server whose life was ended: its number, and the version at which the next one begins.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Killed {
+  readonly id: number
+  readonly version: number
+}
+
+/**
  * A message as it lies in a line.
  *
  * @since 0.1.0
@@ -155,6 +166,17 @@ export interface Outgoing {
 }
 
 /**
+ * A transaction of the storage's own that a handler has opened. Only the storage that made it knows what it is.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface OpenTransaction {
+  /** Rolls it back, unless it has ended. */
+  readonly close: Effect.Effect<void>
+}
+
+/**
  * One server's step from one version to the next, with all that goes with it. It is done whole or not at all.
  *
  * @since 0.1.0
@@ -181,6 +203,8 @@ export interface Transition {
   readonly replies: ReadonlyArray<Reply>
   readonly outgoing: ReadonlyArray<Outgoing>
   readonly parked: ReadonlyArray<Parked>
+  /** What the step is to be committed in, and with. The storage ends it, whatever the verdict. */
+  readonly transaction: OpenTransaction | undefined
 }
 
 /**
@@ -248,6 +272,7 @@ export type Hint =
   | { readonly _tag: "Lines"; readonly ids: ReadonlyArray<number>; readonly priority: boolean }
   | { readonly _tag: "Replies" }
   | { readonly _tag: "Unattended" }
+  | { readonly _tag: "Killed"; readonly id: number; readonly version: number; readonly answer: string }
   | { readonly _tag: "Everything" }
 
 /**
@@ -298,6 +323,11 @@ export interface NodeStorage {
   ) => Effect.Effect<void, NodeLost>
   /** Commits a group: each member alone is done or refused, all at once and durably. After a defect nothing of it was done. */
   readonly commit: (group: ReadonlyArray<Member>) => Effect.Effect<ReadonlyArray<Verdict>, NodeLost>
+  /**
+   * Ends the life of a server: state, line, lock, keys and what was set aside are gone, and the calls in its line are answered
+   * with this text. Its number stays, its version goes on. The holder hears of it. `undefined`: there is no such server.
+   */
+  readonly kill: (server: Address, answer: string) => Effect.Effect<Killed | undefined, NodeLost>
   /** Reads on in lines, from behind a position. */
   readonly read: (
     lines: ReadonlyArray<{ readonly id: number; readonly after: number; readonly limit: number }>

@@ -17,6 +17,7 @@ import {
   type Claim,
   DurableStorage,
   type Hint,
+  type Killed,
   type LineRead,
   type Located,
   type Member,
@@ -155,6 +156,24 @@ class Store implements StoreView {
     if (server.pushed > server.taken || server.lock !== undefined) this.#hintAll({ _tag: "Unattended" })
   }
 
+  kill({ key, kind }: Address, answer: string): Killed | undefined {
+    const server = this.#names.get(JSON.stringify([kind, key]))
+    if (server === undefined) return undefined
+    const { id, lock } = server
+    for (const message of [...server.line.map((queued) => queued.message), ...(lock === undefined ? [] : [lock])]) {
+      if (message.mode === "call") this.#reply({ node: message.node, call: message.call, value: answer })
+    }
+    const holder = this.#liveHolder(server)
+    server.version++
+    server.taken = server.pushed
+    server.holder = server.state = server.lock = undefined
+    server.line.length = server.parked.length = 0
+    server.outcomes.clear()
+    const killed = { id, version: server.version }
+    if (holder !== undefined) this.#nodes.get(holder)?.hints.add({ _tag: "Killed", ...killed, answer })
+    return killed
+  }
+
   read(id: number, after: number, limit: number): LineRead {
     const server = this.#servers.get(id)
     if (server === undefined) return { head: [], priority: [] }
@@ -202,6 +221,9 @@ class Store implements StoreView {
 
   #decide(member: Member): Verdict {
     if (member._tag === "Enqueue") return { _tag: "Done", pushed: 0 }
+    if (member._tag === "Transition" && member.transaction !== undefined) {
+      return { _tag: "Failed", failure: "a storage in memory has no transactions" }
+    }
     const server = this.#servers.get(member.id)
     if (server === undefined) return { _tag: "Superseded" }
     if (member._tag === "Transition") {
@@ -331,6 +353,7 @@ const joinStore = (store: Store, retentionMillis: number): Effect.Effect<NodeSto
             if (group.some(({ _tag }) => _tag !== "Check")) node.groups++
             return store.commit(group, retentionMillis)
           }),
+        kill: (server, answer) => alive(() => store.kill(server, answer)),
         read: (lines) => alive(() => lines.map((line) => store.read(line.id, line.after, line.limit))),
         unattended: (kinds, after) => alive(() => store.unattended(id.current, kinds, after)),
         replies: alive(() => Array.from(node.replies.values())),

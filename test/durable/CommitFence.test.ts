@@ -79,6 +79,7 @@ const transition = (
   replies: [],
   outgoing: [],
   parked: [],
+  transaction: undefined,
   ...more
 })
 

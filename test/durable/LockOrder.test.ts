@@ -62,6 +62,7 @@ const step = (server: Held, more: Partial<DurableStorage.Transition> = {}): Dura
   replies: [],
   outgoing: [],
   parked: [],
+  transaction: undefined,
   ...more
 })
 

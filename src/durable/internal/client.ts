@@ -9,7 +9,7 @@ import type * as Fiber from "effect/Fiber"
 import { millisOf } from "../../member/internal/options.ts"
 import { CurrentTransition } from "../CurrentTransition.ts"
 import { DurableNode } from "../DurableNode.ts"
-import { CallTimeout, DurableServerError, InvalidMessage } from "../DurableServerError.ts"
+import { CallTimeout, DurableServerError, InvalidMessage, ServerKilled } from "../DurableServerError.ts"
 import * as Answer from "./answer.ts"
 import type { Deadline } from "./deadlines.ts"
 import { type Checked, checkName, type Definition, type Operation, primaryKeyOf } from "./definition.ts"
@@ -41,7 +41,7 @@ class WaitingFiber implements Caller {
   }
 }
 
-const invalid = (kind: string, rpc: string, field: "payload" | "key" | "primaryKey", issue: string) =>
+const invalid = (kind: string, rpc: string, field: InvalidMessage["field"], issue: string) =>
   new DurableServerError({ reason: new InvalidMessage({ kind, rpc, field, issue }) })
 
 const prepare = (
@@ -206,6 +206,33 @@ const sendAll = (
     return transition === undefined ? sent : stage(inside, transition, definition, address, messages, false, sent)
   })
 
+/** A reason goes to other processes with the news. */
+const maxReasonLength = 256
+
+/** Ends the life of a server, wherever it is run. */
+const kill = (ref: Ref, because: string): Effect.Effect<unknown, unknown> => {
+  const { definition, inside, key } = ref
+  if (!key.ok) return Effect.fail(invalid(definition.kind, "kill", "key", key.issue))
+  if (because.length > maxReasonLength) {
+    const issue = `Expected at most ${maxReasonLength} characters, got ${because.length}`
+    return Effect.fail(invalid(definition.kind, "kill", "reason", issue))
+  }
+  const address = key.value
+  const error = new DurableServerError({
+    reason: new ServerKilled({ kind: definition.kind, key: address.text, because })
+  })
+  return sentSpan(
+    ref,
+    "kill",
+    "call",
+    Effect.callback<unknown, unknown>((resume) => {
+      const waiting = new WaitingFiber(inside, resume)
+      inside.residency.kill(definition, address, error, waiting)
+      return Effect.sync(() => waiting.leave())
+    })
+  )
+}
+
 type Facade = Readonly<Record<string, (...args: ReadonlyArray<unknown>) => unknown>>
 type FacadeOf = new(ref: Ref) => Facade
 
@@ -290,6 +317,9 @@ const refsOf = (definition: Definition) => {
     }
     get priorityCast(): Facade {
       return new PriorityCasts(this.#ref)
+    }
+    kill(because: string) {
+      return Effect.suspend(() => kill(this.#ref, because))
     }
     castAll(messages: (cast: typeof describe) => ReadonlyArray<{ readonly rpc: string; readonly payload: unknown }>) {
       return Effect.suspend(() => sendAll(this.#ref, messages(describe)))

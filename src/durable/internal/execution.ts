@@ -9,7 +9,7 @@ import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { DurableServerError, MessageParked } from "../DurableServerError.ts"
-import type { Member, Reply, StoredMessage, Verdict } from "../DurableStorage.ts"
+import type { Member, OpenTransaction, Reply, StoredMessage, Verdict } from "../DurableStorage.ts"
 import { Actions, type Committed } from "./actions.ts"
 import * as Answer from "./answer.ts"
 import type { Checked } from "./definition.ts"
@@ -19,6 +19,10 @@ import { Locked } from "./locked.ts"
 import type { Message } from "./message.ts"
 import { HandlerOutcome } from "./outcome.ts"
 import { Draft, type State, type Step } from "./transition.ts"
+
+/** What a handler has opened for its step. */
+const transactionOf = (handled: Handled): OpenTransaction | undefined =>
+  handled._tag === "Outcome" || handled._tag === "Lock" ? handled.staged.transaction : undefined
 
 /** The state stays, and nothing else happens. */
 const unchanged = new HandlerOutcome(undefined, undefined)
@@ -38,8 +42,8 @@ export class Execution {
   #busy = false
   #isBackingOff = false
   #running: { readonly message: Message; fiber: Fiber.Fiber<unknown, unknown> | undefined } | undefined
-  /** What a handler answered while the step before it was in flight. */
-  #afterFlight: (() => void) | undefined
+  /** What a handler answered while the step before it was not decided. */
+  #afterFlight: { readonly resume: () => void; readonly discard: () => void } | undefined
   /** Goes up when everything under way became void. */
   #epoch = 0
   /** Encode every single state: the last batch held one that does not encode, and it must be told which. */
@@ -159,6 +163,7 @@ export class Execution {
   /** Goes on with what is under a lock, and ends it where it has come to its conclusion. */
   #goOnLocked(registration: Registration, locked: Locked): void {
     locked.begin()
+    if (this.#draft !== undefined && this.#isFull(registration, this.#draft)) return
     const { conclusion, message } = locked
     const state = this.#current
     if (conclusion === undefined || locked.isConcluding || state === undefined) return
@@ -185,7 +190,7 @@ export class Execution {
   }
 
   #isFull(registration: Registration, draft: Draft): boolean {
-    return draft.stop !== undefined || typeof draft.lock === "object" ||
+    return draft.stop !== undefined || typeof draft.lock === "object" || draft.transaction !== undefined ||
       draft.steps.length >= (this.#careful ? 1 : registration.maxBatch)
   }
 
@@ -259,19 +264,26 @@ export class Execution {
       this.#server,
       message,
       state.value,
-      this.#wait(message, (result: Handled) => this.#conclude(registration, message, result))
+      this.#wait(message, (result: Handled) => this.#conclude(registration, message, result), transactionOf)
     )
     return handled === undefined ? false : this.#conclude(registration, message, handled)
   }
 
   /** For something that has to be waited for: what comes of it counts only if nothing became void meanwhile. */
-  #wait<A>(message: Message, use: (result: A) => boolean) {
+  #wait<A>(
+    message: Message,
+    use: (result: A) => boolean,
+    transactionOf: (result: A) => OpenTransaction | undefined = () => undefined
+  ) {
     const epoch = this.#epoch
     const done = (result: A): void => {
-      if (epoch !== this.#epoch) return
-      if (this.#inFlight !== undefined) {
-        this.#afterFlight = () => done(result)
-        return
+      const transaction = transactionOf(result)
+      const discard = () => this.#close(transaction)
+      if (epoch !== this.#epoch) return discard()
+      // A transaction is committed with a step of its own.
+      if (this.#inFlight !== undefined || (transaction !== undefined && this.#draft !== undefined)) {
+        this.#afterFlight = { resume: () => done(result), discard }
+        return this.announce()
       }
       this.#running = undefined
       if (use(result)) {
@@ -296,15 +308,16 @@ export class Execution {
         const answer = outcome.value === undefined
           ? Answer.nothing
           : { _tag: "Success" as const, value: outcome.value }
-        return this.#add(registration, message, answer, outcome, staged)
+        return this.#addOrClose(registration, message, answer, outcome, staged)
       }
       case "Lock": {
         if (this.#locked !== undefined && !this.#locked.isConcluding) {
+          this.#close(handled.staged.transaction)
           return this.#failed(registration, message, Cause.die(new Error("the server is locked already")))
         }
         const { lock, staged } = handled
         const outcome = new HandlerOutcome(undefined, lock.next, "later", lock.actions)
-        return this.#add(registration, message, Answer.nothing, outcome, staged, true)
+        return this.#addOrClose(registration, message, Answer.nothing, outcome, staged, true)
       }
       case "Failure":
         if (message.mode === "cast") this.#environment.castFailed(this.#server, message, handled.error)
@@ -312,6 +325,24 @@ export class Execution {
       case "Defect":
         return this.#failed(registration, message, handled.cause)
     }
+  }
+
+  /** Adds a handled message to the step; what it was to be committed in ends where that cannot be done. */
+  #addOrClose(
+    registration: Registration,
+    message: Message,
+    answer: Answer.Answer,
+    outcome: HandlerOutcome,
+    staged: Staged,
+    locks = false
+  ): boolean {
+    const going = this.#add(registration, message, answer, outcome, staged, locks)
+    if (this.#draft?.transaction !== staged.transaction) this.#close(staged.transaction)
+    return going
+  }
+
+  #close(transaction: OpenTransaction | undefined): void {
+    if (transaction !== undefined) this.#environment.fork(transaction.close)
   }
 
   /** Adds a handled message to the step. */
@@ -373,6 +404,7 @@ export class Execution {
     }
     if (typeof ending === "object") draft.stop = ending.stop
     if (locks) draft.lock = message
+    draft.transaction = staged.transaction
     const committed = actions.length === 0 ? undefined : { state: state.value, actions }
     this.#finish(draft, message, ending === "later" ? undefined : answer, text, local, committed)
     return true
@@ -538,7 +570,7 @@ export class Execution {
           this.#locked = registration === undefined ? undefined : this.#lockedBy(registration, by)
         }
         if (this.#careful && draft.steps.length > 0) this.#careful = false
-        const resume = this.#afterFlight
+        const resume = this.#afterFlight?.resume
         this.#afterFlight = undefined
         return resume
       }
@@ -602,7 +634,10 @@ export class Execution {
       this.#running.fiber?.interruptUnsafe()
       this.#running = undefined
     }
+    this.#afterFlight?.discard()
     this.#afterFlight = undefined
+    this.#close(draft?.transaction)
+    this.#close(open?.transaction)
     this.#isBackingOff = false
     this.#busy = false
     // The message that locked the server is on disk as that, and waits nowhere else.

@@ -10,7 +10,7 @@ import type * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import { CurrentTransition, type LateReply } from "../CurrentTransition.ts"
 import { DurableServerError } from "../DurableServerError.ts"
-import type { Outgoing } from "../DurableStorage.ts"
+import type { OpenTransaction, Outgoing } from "../DurableStorage.ts"
 import type { Definition } from "./definition.ts"
 import type { Message } from "./message.ts"
 import { HandlerLock, HandlerOutcome, HandlerRequest } from "./outcome.ts"
@@ -41,9 +41,14 @@ export type Handled =
 export interface Staged {
   readonly outgoing: ReadonlyArray<Outgoing>
   readonly lateReplies: ReadonlyArray<LateReply>
+  /** What it has to be committed in. */
+  readonly transaction: OpenTransaction | undefined
 }
 
-export const nothingStaged: Staged = { outgoing: [], lateReplies: [] }
+export const nothingStaged: Staged = { outgoing: [], lateReplies: [], transaction: undefined }
+
+const isAnswer = (value: unknown): value is HandlerOutcome | HandlerLock =>
+  value instanceof HandlerOutcome || value instanceof HandlerLock
 
 const ofOutcome = (value: unknown, staged: Staged): Handled =>
   value instanceof HandlerOutcome
@@ -116,6 +121,7 @@ export const handle = (
   if (!Effect.isEffect(answer)) return ofOutcome(answer, nothingStaged)
   const outgoing: Array<Outgoing> = []
   const lateReplies: Array<LateReply> = []
+  let transaction: OpenTransaction | undefined
   let open = true
   const context = Context.add(registration.context, CurrentTransition, {
     kind: server.kind,
@@ -127,19 +133,29 @@ export const handle = (
     },
     answer: (reply) => {
       lateReplies.push(reply)
+    },
+    transaction: () => transaction,
+    within: (opened) => {
+      if (open) transaction = opened
+      return open
     }
   })
+  const answers = Effect.onExit(
+    answer as Effect.Effect<unknown, unknown>,
+    // What did not come to an outcome has nothing to be committed.
+    (exit) => Exit.isSuccess(exit) && isAnswer(exit.value) ? Effect.void : transaction?.close ?? Effect.void
+  )
   return run(
     context,
     traced(
-      answer as Effect.Effect<unknown, unknown>,
+      answers,
       `${server.kind}.${message.operation.tag} handler`,
       "consumer",
       () => ({ "holdfast.kind": server.kind, "holdfast.key": server.key, "holdfast.message": message.id })
     ),
     (exit) => {
       open = false
-      return ofExit(exit, { outgoing, lateReplies })
+      return ofExit(exit, { outgoing, lateReplies, transaction })
     },
     running.started,
     running.done

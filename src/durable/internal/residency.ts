@@ -38,6 +38,11 @@ export interface AwaitedReply {
   readonly server: Address
 }
 
+/** The end of a server's life: to be brought about, for a caller, or known to have come, and still to be drawn. */
+export type Kill =
+  | { readonly _tag: "Wanted"; readonly server: Address; readonly error: DurableServerError; readonly caller: Caller }
+  | { readonly _tag: "Done"; readonly id: number; readonly version: number; readonly error: DurableServerError }
+
 /** A key with its text. */
 export interface Key {
   readonly text: string
@@ -70,6 +75,7 @@ export class Residency implements Host {
   readonly toRead = new Gathering<Resident>()
   readonly toPoll = new Gathering<"lines" | "replies">()
   readonly toStop = new Gathering<Resident>()
+  readonly toKill = new Gathering<Kill>()
 
   readonly registrations = new Map<string, Registration>()
   readonly byId = new Map<number, Resident>()
@@ -131,6 +137,18 @@ export class Residency implements Host {
     resident.acceptAll({ messages: casts, caller })
   }
 
+  /** Ends the life of a server. */
+  kill(definition: Definition, key: Key, error: DurableServerError, caller: Caller): void {
+    const server = { kind: definition.kind, key: key.text }
+    if (this.#closed) caller.settle(this.closedAnswer(server, "kill"))
+    else this.toKill.add({ _tag: "Wanted", server, error, caller })
+  }
+
+  /** A server that is in memory here. */
+  known({ key, kind }: Address): Resident | undefined {
+    return this.#residents.get(kind)?.get(key)
+  }
+
   /** Where a message goes, unless it is refused. */
   #admit(definition: Definition, key: Key, rpc: string, caller: Caller): Resident | undefined {
     const server = { kind: definition.kind, key: key.text }
@@ -178,7 +196,7 @@ export class Residency implements Host {
 
   /** The id of a server, for a message that goes out with a handler's transition. */
   locatedId(kind: string, key: Key): Effect.Effect<number, NodeLost> {
-    const known = this.#residents.get(kind)?.get(key.text)?.id ?? 0
+    const known = this.known({ kind, key: key.text })?.id ?? 0
     return known > 0
       ? Effect.succeed(known)
       : Effect.map(this.storage.locate([{ kind, key: key.text }]), ([located]) => located?.id ?? 0)

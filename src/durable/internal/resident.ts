@@ -385,6 +385,21 @@ export class Resident implements Server {
     this.pump()
   }
 
+  /**
+   * Its life was ended, and the next one begins at this version: everything under way is void, and these wait here, to be told.
+   * What is not of the life that ended stays.
+   */
+  killed(version: number): ReadonlyArray<Batch> {
+    if ((this.phase !== "held" && this.phase !== "broken") || this.version >= version) return []
+    this.#execution.end()
+    this.#line.reset(0, 0)
+    this.broken = undefined
+    this.phase = "unknown"
+    const left = this.#mailbox.takeForLine("everything")
+    this.pump()
+    return left
+  }
+
   /** Begins to leave memory, where that can be done. */
   beginRelease(): boolean {
     if (!this.isIdle) return false

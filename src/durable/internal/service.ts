@@ -17,7 +17,7 @@ import * as Schedule from "effect/Schedule"
 import { DurableServerError, InvalidMessage } from "../DurableServerError.ts"
 import type { Claim, Hint, Located, Member, NodeLost, Verdict } from "../DurableStorage.ts"
 import type { Answer } from "./answer.ts"
-import { nothing } from "./answer.ts"
+import { decodeBroken, encodeBroken, nothing } from "./answer.ts"
 import { release } from "./closing.ts"
 import type { Settlement } from "./environment.ts"
 import * as metrics from "./metrics.ts"
@@ -83,7 +83,8 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
           }))
         )
       ),
-      Effect.forever
+      // Every round waits for something: there is no need to let others have a turn between two of them.
+      Effect.forever({ disableYield: true })
     )
 
   // ---------------------------------------------------------------------------------------------- committing
@@ -180,10 +181,10 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
 
   // Under load, callers that have to take a turn of the event loop before they send again are waited for that long: else the
   // group would split in two halves that take turns. Alone, there is nobody to wait for.
-  const commit = Effect.suspend(() =>
-    node.toCommit.size > 0
-      ? Effect.void
-      : Effect.flatMap(node.toCommit.some, () => lastGroup > 1 ? Effect.yieldNow : Effect.void)
+  const gather = Effect.suspend(() => lastGroup > 1 ? Effect.yieldNow : Effect.void)
+  const commit = Effect.andThen(
+    gather,
+    Effect.suspend(() => node.toCommit.size > 0 ? Effect.void : Effect.andThen(node.toCommit.some, gather))
   ).pipe(Effect.andThen(node.committing.withPermit(commitGroup)))
 
   // ---------------------------------------------------------------------------------------------- locating
@@ -286,6 +287,11 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
         return node.toPoll.add("replies")
       case "Unattended":
         return node.toPoll.add("lines")
+      case "Killed": {
+        const error = decodeBroken(hint.answer)
+        if (error !== undefined) node.toKill.add({ _tag: "Done", id: hint.id, version: hint.version, error })
+        return
+      }
       case "Everything":
         node.toPoll.add("replies")
         return node.toPoll.add("lines")
@@ -340,6 +346,32 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
 
   // ---------------------------------------------------------------------------------------------- leaving memory
 
+  /** With no group under way: what was committed before the end of a life is told before it. */
+  const kill = Effect.gen(function*() {
+    const [item] = yield* node.toKill.take(1)
+    if (item === undefined) return
+    const settled: Array<Settlement> = []
+    const answer: Answer = { _tag: "Broken", error: item.error }
+    const ended = (resident: Resident | undefined, version: number): void => {
+      for (const { caller, messages } of resident?.killed(version) ?? []) {
+        if (caller !== undefined) settled.push({ caller, answer })
+        for (const message of messages) {
+          if (message.caller !== undefined) settled.push({ caller: message.caller, answer })
+        }
+      }
+    }
+    yield* node.committing.withPermit(Effect.gen(function*() {
+      if (item._tag === "Done") return ended(node.byId.get(item.id), item.version)
+      const killed = yield* node.storage.kill(item.server, encodeBroken(item.error)).pipe(
+        Effect.tapCause(() => Effect.sync(() => node.toKill.putBack([item])))
+      )
+      if (killed !== undefined) ended(node.known(item.server), killed.version)
+      settled.push({ caller: item.caller, answer: nothing })
+    }))
+    for (const { answer, caller } of settled) caller.settle(answer)
+    node.checkQuiet()
+  })
+
   const sweep = Effect.gen(function*() {
     const idle = Array.from(node.registrations.values(), (registration) => registration.maxIdleMillis)
     yield* Effect.sleep(Math.max(1, Math.min(settings.clientIdleMillis, ...idle) / 4))
@@ -373,6 +405,7 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
       forever(poll),
       slowPoll,
       forever(stop),
+      forever(kill),
       forever(sweep)
     ],
     { concurrency: "unbounded", discard: true }

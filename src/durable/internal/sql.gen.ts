@@ -290,6 +290,59 @@ BEGIN
   UPDATE holdfast.lane l SET refused = commit_group.refused
   WHERE l.id = p_lane AND l.refused <> commit_group.refused;
 END $$;
+
+-- Groups in which servers only change their state, which is what most of them are: the same as above, and much less to plan.
+-- The servers' rows are visited in the order of their ids: the planner, pinned, has no other way to join them.
+CREATE FUNCTION holdfast.commit_steps(
+  p_lane bigint, p_seq bigint, p_id bigint[], p_version bigint[], p_guard bigint[], p_state text[],
+  OUT refused integer[], OUT pushed bigint[]
+) LANGUAGE plpgsql AS $$
+DECLARE
+  good integer[];
+BEGIN
+  UPDATE holdfast.lane l SET seq = p_seq, refused = '{}' WHERE l.id = p_lane AND l.seq = p_seq - 1 AND NOT l.closed;
+  IF NOT FOUND THEN
+    RETURN;
+  END IF;
+  WITH part AS MATERIALIZED (
+    SELECT x.*, coalesce((SELECT b.pushed FROM holdfast.inbox b WHERE b.id = x.id), 0) AS pushed
+    FROM unnest(p_id, p_version, p_guard, p_state) WITH ORDINALITY AS x(id, version, guard, state, m)
+    ORDER BY x.id
+  ), done AS (
+    UPDATE holdfast.server s SET version = s.version + 1, state = coalesce(p.state, s.state)
+    FROM part p
+    WHERE s.id = p.id AND s.version = p.version AND (p.guard IS NULL OR p.guard = p.pushed)
+    RETURNING p.m::integer
+  )
+  SELECT (SELECT coalesce(array_agg(d.m), '{}') FROM done d), (SELECT array_agg(p.pushed ORDER BY p.m) FROM part p)
+  INTO good, pushed;
+  refused := '{}';
+  IF cardinality(good) < cardinality(p_id) THEN
+    refused := ARRAY(SELECT m FROM generate_series(1, cardinality(p_id)) AS m WHERE NOT m = ANY (good));
+    UPDATE holdfast.lane l SET refused = commit_steps.refused WHERE l.id = p_lane;
+  END IF;
+END $$;
+
+-- The same for one server alone, which is what a quiet process and one hot server commit: and has even less to plan.
+CREATE FUNCTION holdfast.commit_step(
+  p_lane bigint, p_seq bigint, p_id bigint, p_version bigint, p_guard bigint, p_state text,
+  OUT refused integer[], OUT pushed bigint
+) LANGUAGE plpgsql AS $$
+BEGIN
+  UPDATE holdfast.lane l SET seq = p_seq, refused = '{}' WHERE l.id = p_lane AND l.seq = p_seq - 1 AND NOT l.closed;
+  IF NOT FOUND THEN
+    RETURN;
+  END IF;
+  refused := '{}';
+  SELECT b.pushed INTO pushed FROM holdfast.inbox b WHERE b.id = p_id;
+  pushed := coalesce(pushed, 0);
+  UPDATE holdfast.server SET version = version + 1, state = coalesce(p_state, state)
+  WHERE id = p_id AND version = p_version AND (p_guard IS NULL OR p_guard = commit_step.pushed);
+  IF NOT FOUND THEN
+    refused := '{1}';
+    UPDATE holdfast.lane l SET refused = commit_step.refused WHERE l.id = p_lane;
+  END IF;
+END $$;
 `
   },
   {
@@ -298,7 +351,7 @@ END $$;
 -- what decides is that the message is still set aside. As a cast: whoever called was told that it was set aside, or finds that
 -- among the replies. Nothing is done where its key is known by now, which is then \`known_key\`.
 --
--- Locks are taken in the one order there is: what was set aside, which nobody else takes after any other; then keys, then lines.
+-- Locks are taken in the one order there is: keys, then lines, then what was set aside.
 CREATE FUNCTION holdfast.retry_parked(
   p_id bigint, p_payload text,
   OUT is_there boolean, OUT known_key text, OUT known_answered boolean,
@@ -312,31 +365,43 @@ BEGIN
     PERFORM set_config('synchronous_commit', 'on', true);
   END IF;
 
-  SELECT p.* INTO aside
-  FROM holdfast.parked p JOIN holdfast.server s ON s.id = p.server_id
-  WHERE p.id = p_id FOR UPDATE OF p;
+  SELECT p.* INTO aside FROM holdfast.parked p WHERE p.id = p_id;
   is_there := FOUND;
   IF NOT is_there THEN
     RETURN;
   END IF;
 
-  IF aside.key IS NOT NULL THEN
-    INSERT INTO holdfast.outcome (server_id, key) VALUES (aside.server_id, aside.key) ON CONFLICT DO NOTHING;
-    IF NOT FOUND THEN
-      known_key := aside.key;
-      known_answered := EXISTS (
-        SELECT FROM holdfast.outcome x
-        WHERE x.server_id = aside.server_id AND x.key = aside.key AND x.reply IS NOT NULL
-      );
-      RETURN;
+  BEGIN
+    IF aside.key IS NOT NULL THEN
+      INSERT INTO holdfast.outcome (server_id, key) VALUES (aside.server_id, aside.key) ON CONFLICT DO NOTHING;
+      IF NOT FOUND THEN
+        -- By a repeat; or by somebody who was faster with this very message, which is not set aside any more then.
+        is_there := EXISTS (SELECT FROM holdfast.parked p WHERE p.id = p_id);
+        IF is_there THEN
+          known_key := aside.key;
+          known_answered := EXISTS (
+            SELECT FROM holdfast.outcome x
+            WHERE x.server_id = aside.server_id AND x.key = aside.key AND x.reply IS NOT NULL
+          );
+        END IF;
+        RETURN;
+      END IF;
     END IF;
-  END IF;
 
-  PERFORM holdfast.put_in_line(
-    ARRAY[aside.server_id], ARRAY['cast'], ARRAY[aside.rpc], ARRAY[coalesce(p_payload, aside.payload)], ARRAY[aside.key],
-    ARRAY[aside.priority], ARRAY[aside.member], ARRAY[aside.call], ARRAY[aside.server_id], ARRAY[aside.key]
-  );
-  DELETE FROM holdfast.parked WHERE id = p_id;
+    PERFORM holdfast.put_in_line(
+      ARRAY[aside.server_id], ARRAY['cast'], ARRAY[aside.rpc], ARRAY[coalesce(p_payload, aside.payload)],
+      ARRAY[aside.key], ARRAY[aside.priority], ARRAY[aside.member], ARRAY[aside.call],
+      ARRAY[aside.server_id], ARRAY[aside.key]
+    );
+    DELETE FROM holdfast.parked p WHERE p.id = p_id;
+    IF NOT FOUND THEN
+      RAISE no_data_found;
+    END IF;
+  EXCEPTION WHEN no_data_found THEN
+    -- Somebody was faster, with a retry, a drop or a kill: what was done since BEGIN is undone.
+    is_there := false;
+    RETURN;
+  END;
 
   server := aside.server_id;
   priority := aside.priority;
@@ -344,6 +409,61 @@ BEGIN
   SELECT h.id INTO holder
   FROM holdfast.server s JOIN holdfast.member h ON h.id = s.holder AND NOT h.dead
   WHERE s.id = aside.server_id;
+END $$;
+`
+  },
+  {
+    name: "0004_kill.sql",
+    text: `-- Ends the life of a server: its state, its line, its lock, what it answered and what was set aside are gone, and whoever waits
+-- for an answer to a call in its line is told p_answer. The row and its number stay, and the version goes on from where it was:
+-- whatever was prepared in the life that ends is refused, and messages that are sent by the number reach the next one.
+--
+-- A group of its own, number p_seq of a lane: it runs once, or, where \`refused\` is null, not at all. Locks are taken in the one
+-- order of all commits: the lane, the server, its keys, its inbox.
+CREATE FUNCTION holdfast.kill_server(
+  p_lane bigint, p_seq bigint, p_id bigint, p_answer text,
+  OUT refused integer[],
+  -- The first version of the next life.
+  OUT version bigint,
+  -- The living member that ran it.
+  OUT holder bigint,
+  -- The members with callers that are told.
+  OUT told bigint[]
+) LANGUAGE plpgsql AS $$
+DECLARE
+  locked_by json;
+  ends bigint;
+BEGIN
+  UPDATE holdfast.lane l SET seq = p_seq, refused = '{}' WHERE l.id = p_lane AND l.seq = p_seq - 1 AND NOT l.closed;
+  IF NOT FOUND THEN
+    RETURN;
+  END IF;
+  refused := '{}';
+  SELECT s.lock::json, h.id INTO locked_by, holder
+  FROM holdfast.server s LEFT JOIN holdfast.member h ON h.id = s.holder AND NOT h.dead
+  WHERE s.id = p_id FOR NO KEY UPDATE OF s;
+
+  PERFORM FROM holdfast.outcome o WHERE o.server_id = p_id ORDER BY o.key FOR UPDATE;
+  SELECT b.pushed INTO ends FROM holdfast.inbox b WHERE b.id = p_id FOR NO KEY UPDATE;
+  -- From here on no message gets into the line: those that did are seen below, with the keys that came with them.
+  DELETE FROM holdfast.outcome o WHERE o.server_id = p_id;
+  UPDATE holdfast.server s
+  SET version = s.version + 1, taken = coalesce(ends, 0), holder = NULL, state = NULL, lock = NULL
+  WHERE s.id = p_id RETURNING s.version INTO version;
+  DELETE FROM holdfast.parked p WHERE p.server_id = p_id;
+  WITH gone AS (
+    DELETE FROM holdfast.message m WHERE m.server_id = p_id AND m.seq <= ends RETURNING m.mode, m.member, m.call
+  ), waiting AS (
+    SELECT member, call FROM gone WHERE mode = 'call'
+    UNION ALL
+    SELECT (locked_by->>'node')::bigint, (locked_by->>'call')::bigint WHERE locked_by->>'mode' = 'call'
+  ), replies AS (
+    INSERT INTO holdfast.reply (member, call, value)
+    SELECT w.member, w.call, p_answer FROM waiting w
+    ON CONFLICT DO NOTHING
+    RETURNING member
+  )
+  SELECT coalesce(array_agg(DISTINCT r.member), '{}') INTO told FROM replies r;
 END $$;
 `
   }

@@ -1,7 +1,7 @@
 /**
  * One server's step while it is being made: the messages handled so far, and everything that goes with them.
  */
-import type { KeyedOutcome, Outgoing, Parked, Reply, Transition } from "../DurableStorage.ts"
+import type { KeyedOutcome, OpenTransaction, Outgoing, Parked, Reply, Transition } from "../DurableStorage.ts"
 import type { Committed } from "./actions.ts"
 import type { Answer } from "./answer.ts"
 import type { Message } from "./message.ts"
@@ -45,6 +45,8 @@ export class Draft {
   lock: Message | "none" | undefined
   /** Why the server is to leave memory after this step. */
   stop: string | undefined
+  /** What this step, of one message alone, is to be committed in. */
+  transaction: OpenTransaction | undefined
 
   constructor(version: number, state: State | undefined, taken: number) {
     this.version = version
@@ -68,7 +70,8 @@ export class Draft {
   get writes(): boolean {
     return this.state !== this.from || (this.from !== undefined && this.from.text === undefined) ||
       this.taken !== this.takenBefore || this.consumed.length > 0 || this.lock !== undefined ||
-      this.outcomes.size > 0 || this.outgoing.length > 0 || this.parked.length > 0 || this.replies.length > 0
+      this.transaction !== undefined || this.outcomes.size > 0 || this.outgoing.length > 0 || this.parked.length > 0 ||
+      this.replies.length > 0
   }
 
   /** For the storage. */
@@ -86,7 +89,8 @@ export class Draft {
       outcomes: Array.from(this.outcomes.values()),
       replies: this.replies,
       outgoing: this.outgoing,
-      parked: this.parked
+      parked: this.parked,
+      transaction: this.transaction
     }
   }
 }

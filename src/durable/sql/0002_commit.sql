@@ -197,3 +197,56 @@ BEGIN
   UPDATE holdfast.lane l SET refused = commit_group.refused
   WHERE l.id = p_lane AND l.refused <> commit_group.refused;
 END $$;
+
+-- Groups in which servers only change their state, which is what most of them are: the same as above, and much less to plan.
+-- The servers' rows are visited in the order of their ids: the planner, pinned, has no other way to join them.
+CREATE FUNCTION holdfast.commit_steps(
+  p_lane bigint, p_seq bigint, p_id bigint[], p_version bigint[], p_guard bigint[], p_state text[],
+  OUT refused integer[], OUT pushed bigint[]
+) LANGUAGE plpgsql AS $$
+DECLARE
+  good integer[];
+BEGIN
+  UPDATE holdfast.lane l SET seq = p_seq, refused = '{}' WHERE l.id = p_lane AND l.seq = p_seq - 1 AND NOT l.closed;
+  IF NOT FOUND THEN
+    RETURN;
+  END IF;
+  WITH part AS MATERIALIZED (
+    SELECT x.*, coalesce((SELECT b.pushed FROM holdfast.inbox b WHERE b.id = x.id), 0) AS pushed
+    FROM unnest(p_id, p_version, p_guard, p_state) WITH ORDINALITY AS x(id, version, guard, state, m)
+    ORDER BY x.id
+  ), done AS (
+    UPDATE holdfast.server s SET version = s.version + 1, state = coalesce(p.state, s.state)
+    FROM part p
+    WHERE s.id = p.id AND s.version = p.version AND (p.guard IS NULL OR p.guard = p.pushed)
+    RETURNING p.m::integer
+  )
+  SELECT (SELECT coalesce(array_agg(d.m), '{}') FROM done d), (SELECT array_agg(p.pushed ORDER BY p.m) FROM part p)
+  INTO good, pushed;
+  refused := '{}';
+  IF cardinality(good) < cardinality(p_id) THEN
+    refused := ARRAY(SELECT m FROM generate_series(1, cardinality(p_id)) AS m WHERE NOT m = ANY (good));
+    UPDATE holdfast.lane l SET refused = commit_steps.refused WHERE l.id = p_lane;
+  END IF;
+END $$;
+
+-- The same for one server alone, which is what a quiet process and one hot server commit: and has even less to plan.
+CREATE FUNCTION holdfast.commit_step(
+  p_lane bigint, p_seq bigint, p_id bigint, p_version bigint, p_guard bigint, p_state text,
+  OUT refused integer[], OUT pushed bigint
+) LANGUAGE plpgsql AS $$
+BEGIN
+  UPDATE holdfast.lane l SET seq = p_seq, refused = '{}' WHERE l.id = p_lane AND l.seq = p_seq - 1 AND NOT l.closed;
+  IF NOT FOUND THEN
+    RETURN;
+  END IF;
+  refused := '{}';
+  SELECT b.pushed INTO pushed FROM holdfast.inbox b WHERE b.id = p_id;
+  pushed := coalesce(pushed, 0);
+  UPDATE holdfast.server SET version = version + 1, state = coalesce(p_state, state)
+  WHERE id = p_id AND version = p_version AND (p_guard IS NULL OR p_guard = commit_step.pushed);
+  IF NOT FOUND THEN
+    refused := '{1}';
+    UPDATE holdfast.lane l SET refused = commit_step.refused WHERE l.id = p_lane;
+  END IF;
+END $$;

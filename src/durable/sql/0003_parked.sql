@@ -2,7 +2,7 @@
 -- what decides is that the message is still set aside. As a cast: whoever called was told that it was set aside, or finds that
 -- among the replies. Nothing is done where its key is known by now, which is then `known_key`.
 --
--- Locks are taken in the one order there is: what was set aside, which nobody else takes after any other; then keys, then lines.
+-- Locks are taken in the one order there is: keys, then lines, then what was set aside.
 CREATE FUNCTION holdfast.retry_parked(
   p_id bigint, p_payload text,
   OUT is_there boolean, OUT known_key text, OUT known_answered boolean,
@@ -16,31 +16,43 @@ BEGIN
     PERFORM set_config('synchronous_commit', 'on', true);
   END IF;
 
-  SELECT p.* INTO aside
-  FROM holdfast.parked p JOIN holdfast.server s ON s.id = p.server_id
-  WHERE p.id = p_id FOR UPDATE OF p;
+  SELECT p.* INTO aside FROM holdfast.parked p WHERE p.id = p_id;
   is_there := FOUND;
   IF NOT is_there THEN
     RETURN;
   END IF;
 
-  IF aside.key IS NOT NULL THEN
-    INSERT INTO holdfast.outcome (server_id, key) VALUES (aside.server_id, aside.key) ON CONFLICT DO NOTHING;
-    IF NOT FOUND THEN
-      known_key := aside.key;
-      known_answered := EXISTS (
-        SELECT FROM holdfast.outcome x
-        WHERE x.server_id = aside.server_id AND x.key = aside.key AND x.reply IS NOT NULL
-      );
-      RETURN;
+  BEGIN
+    IF aside.key IS NOT NULL THEN
+      INSERT INTO holdfast.outcome (server_id, key) VALUES (aside.server_id, aside.key) ON CONFLICT DO NOTHING;
+      IF NOT FOUND THEN
+        -- By a repeat; or by somebody who was faster with this very message, which is not set aside any more then.
+        is_there := EXISTS (SELECT FROM holdfast.parked p WHERE p.id = p_id);
+        IF is_there THEN
+          known_key := aside.key;
+          known_answered := EXISTS (
+            SELECT FROM holdfast.outcome x
+            WHERE x.server_id = aside.server_id AND x.key = aside.key AND x.reply IS NOT NULL
+          );
+        END IF;
+        RETURN;
+      END IF;
     END IF;
-  END IF;
 
-  PERFORM holdfast.put_in_line(
-    ARRAY[aside.server_id], ARRAY['cast'], ARRAY[aside.rpc], ARRAY[coalesce(p_payload, aside.payload)], ARRAY[aside.key],
-    ARRAY[aside.priority], ARRAY[aside.member], ARRAY[aside.call], ARRAY[aside.server_id], ARRAY[aside.key]
-  );
-  DELETE FROM holdfast.parked WHERE id = p_id;
+    PERFORM holdfast.put_in_line(
+      ARRAY[aside.server_id], ARRAY['cast'], ARRAY[aside.rpc], ARRAY[coalesce(p_payload, aside.payload)],
+      ARRAY[aside.key], ARRAY[aside.priority], ARRAY[aside.member], ARRAY[aside.call],
+      ARRAY[aside.server_id], ARRAY[aside.key]
+    );
+    DELETE FROM holdfast.parked p WHERE p.id = p_id;
+    IF NOT FOUND THEN
+      RAISE no_data_found;
+    END IF;
+  EXCEPTION WHEN no_data_found THEN
+    -- Somebody was faster, with a retry, a drop or a kill: what was done since BEGIN is undone.
+    is_there := false;
+    RETURN;
+  END;
 
   server := aside.server_id;
   priority := aside.priority;

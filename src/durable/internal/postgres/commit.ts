@@ -1,7 +1,6 @@
 /**
- * Committing a group on Postgres, in one of three shapes: groups in which servers only change their state take a single
- * statement (shorter still for one server alone); those in which nothing changes take a SELECT; all others take the
- * server-side function.
+ * Committing a group on Postgres, by one of the functions in `0002_commit.sql`: there is a short one for groups in which servers
+ * only change their state, and one for a single such server. Where nothing changes, a SELECT will do.
  */
 import * as PgTypes from "@effect/sql-pg/PgTypes"
 import type { GroupStatement, Row } from "../../../member/internal/lane.ts"
@@ -34,53 +33,20 @@ export const int8 = (values: ReadonlyArray<number | null | undefined>): PgTypes.
 
 export { text }
 
-const numbers = (value: unknown): ReadonlyArray<number> =>
+export const numbers = (value: unknown): ReadonlyArray<number> =>
   Array.isArray(value) ? value.map((item) => item === null ? 0 : Number(item)) : []
 
 // ------------------------------------------------------------------------------------------------ states only
 
-/** The members' rows are visited in the order of their ids: the planner, pinned, has no other way to join them. */
-const stepsSql = `
-WITH lane AS MATERIALIZED (
-  SELECT id FROM holdfast.lane WHERE id = $1 AND seq = $2 - 1 AND NOT closed FOR NO KEY UPDATE
-), part AS MATERIALIZED (
-  SELECT x.*, (SELECT b.pushed FROM holdfast.inbox b WHERE b.id = x.id) AS pushed
-  FROM unnest($3::bigint[], $4::bigint[], $5::bigint[], $6::text[]) WITH ORDINALITY AS x(id, version, guard, state, m)
-  WHERE EXISTS (SELECT FROM lane) ORDER BY x.id
-), done AS (
-  UPDATE holdfast.server s SET version = s.version + 1, state = coalesce(p.state, s.state)
-  FROM part p
-  WHERE s.id = p.id AND s.version = p.version AND (p.guard IS NULL OR p.guard = coalesce(p.pushed, 0))
-  RETURNING p.m
-), left_over AS (
-  UPDATE holdfast.lane l
-  SET seq = $2, refused = ARRAY(SELECT p.m::integer FROM part p WHERE p.m NOT IN (SELECT m FROM done))
-  FROM lane WHERE l.id = lane.id
-  RETURNING l.refused
-)
-SELECT (SELECT refused FROM left_over), (SELECT array_agg(coalesce(pushed, 0)::float8 ORDER BY m) FROM part)`
+const stepsSql = "SELECT refused, pushed::float8[] FROM holdfast.commit_steps($1, $2, $3, $4, $5, $6)"
 
-/** The same for a single server, which is what a quiet process and one hot server commit: a third of the planner's work less. */
-const stepSql = `
-WITH lane AS MATERIALIZED (
-  SELECT id FROM holdfast.lane WHERE id = $1 AND seq = $2 - 1 AND NOT closed FOR NO KEY UPDATE
-), line AS MATERIALIZED (
-  SELECT coalesce((SELECT b.pushed FROM holdfast.inbox b WHERE b.id = $3), 0) AS pushed FROM lane
-), done AS (
-  UPDATE holdfast.server s SET version = s.version + 1, state = coalesce($6, s.state)
-  FROM line
-  WHERE s.id = $3 AND s.version = $4 AND ($5::bigint IS NULL OR $5 = line.pushed)
-  RETURNING s.id
-)
-UPDATE holdfast.lane l
-SET seq = $2, refused = CASE WHEN EXISTS (SELECT FROM done) THEN '{}'::integer[] ELSE '{1}'::integer[] END
-FROM lane WHERE l.id = lane.id
-RETURNING l.refused, ARRAY[(SELECT pushed FROM line)]::float8[]`
+/** The same for a single server. */
+const stepSql = "SELECT refused, ARRAY[pushed::float8] FROM holdfast.commit_step($1, $2, $3, $4, $5, $6)"
 
 const isPlainStep = (part: Part): part is Transition =>
   part._tag === "Transition" && part.lock === undefined && part.taken === part.takenBefore &&
   part.consumed.length === 0 && part.outcomes.length === 0 && part.replies.length === 0 && part.outgoing.length === 0 &&
-  part.parked.length === 0
+  part.parked.length === 0 && part.transaction === undefined
 
 // ------------------------------------------------------------------------------------------------ everything
 
@@ -242,20 +208,28 @@ export const checkVerdicts = (checks: ReadonlyArray<Check>, row: Row | undefined
   })
 }
 
-/** Takes a group apart into what is written and what is only checked, with their places in it. */
+/**
+ * Takes a group apart into what is written together, what is committed in transactions that handlers have opened, and what is
+ * only checked, with their places in it.
+ */
 export const apart = (group: ReadonlyArray<Member>) => {
   const parts: Array<Part> = []
   const partAt: Array<number> = []
+  const within: Array<Transition> = []
+  const withinAt: Array<number> = []
   const checks: Array<Check> = []
   const checkAt: Array<number> = []
   group.forEach((member, index) => {
     if (member._tag === "Check") {
       checks.push(member)
       checkAt.push(index)
+    } else if (member._tag === "Transition" && member.transaction !== undefined) {
+      within.push(member)
+      withinAt.push(index)
     } else {
       parts.push(member)
       partAt.push(index)
     }
   })
-  return { parts, partAt, checks, checkAt }
+  return { parts, partAt, within, withinAt, checks, checkAt }
 }

@@ -7,6 +7,8 @@ import type { Hint } from "../../DurableStorage.ts"
 const lines = "lines:"
 const urgentLines = "urgent lines:"
 
+/** A server's life was ended: its id, the version of its next one, and what its callers are told. */
+export const killed = "killed:"
 export const replies = "replies"
 export const unattended = "unattended"
 
@@ -17,6 +19,10 @@ const idsPerHint = 100
 export const toHint = (payload: string): Hint => {
   if (payload === replies) return { _tag: "Replies" }
   if (payload === unattended) return { _tag: "Unattended" }
+  if (payload.startsWith(killed)) {
+    const [id, version, ...answer] = payload.slice(killed.length).split(":")
+    return { _tag: "Killed", id: Number(id), version: Number(version), answer: answer.join(":") }
+  }
   for (const prefix of [lines, urgentLines]) {
     if (!payload.startsWith(prefix)) continue
     const ids = payload.slice(prefix.length).split(",").map(Number)
