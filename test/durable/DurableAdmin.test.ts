@@ -21,6 +21,8 @@ const onlyHints = { pollInterval: "1 hour" } as const
 const briefly = { drainTimeout: "10 millis" } as const
 const atOnce = { defectRetryPolicy: Schedule.recurs(0) }
 
+const first = (parked: ReadonlyArray<{ readonly id: number }>) => parked[0]?.id ?? 0
+
 /** Waits for something to become true, without saying when. */
 const until = <E, R>(condition: Effect.Effect<boolean, E, R>) =>
   Nodes.within(
@@ -44,8 +46,6 @@ for (const [name, StoreLive] of Nodes.stores) {
       const parked = poison.length === 0 ? [] : yield* all(admin.parked({ kind: "Fragile", key }))
       return { admin, fragile, node, parked, store, world }
     })
-    const first = (parked: ReadonlyArray<{ readonly id: number }>) => parked[0]?.id ?? 0
-
     it.effect("lists servers by kind and key, over many pages, and only those of a kind", () =>
       Effect.gen(function*() {
         const store = yield* Nodes.Store
@@ -411,6 +411,33 @@ for (const [name, StoreLive] of Nodes.stores) {
         assert.deepStrictEqual(yield* all(admin.parked({ kind: "Fragile", key: "traffic" })), [])
       }))
 
+    it.effect("what is retried while its server is killed is retried or gone", () =>
+      Effect.gen(function*() {
+        const poison = Array.from({ length: 20 }, (_, n) => `${n}`)
+        for (let round = 0; round < 5; round++) {
+          const key = `killed ${round}`
+          const { admin, fragile, parked, world } = yield* withParked(key, ...poison)
+          world.poison.clear()
+          const [exits] = yield* Nodes.within(
+            "20 seconds",
+            Effect.all([
+              Effect.forEach(parked, ({ id }) => Effect.exit(admin.retry(id)), { concurrency: "unbounded" }),
+              fragile.kill("while it is retried")
+            ], { concurrency: "unbounded" })
+          )
+          for (const exit of exits) {
+            if (Exit.isSuccess(exit)) continue
+            const [reason] = exit.cause.reasons
+            assert.strictEqual(reason?._tag === "Fail" ? reason.error._tag : "", "ParkedNotFound")
+          }
+          yield* until(Effect.map(admin.inspect("Fragile", key), ({ queue }) => queue === 0))
+          assert.deepStrictEqual(yield* all(admin.parked({ kind: "Fragile", key })), [])
+          const done = yield* fragile.call.Done()
+          assert.strictEqual(new Set(done).size, done.length)
+          assert.isAtMost(done.length, exits.filter(Exit.isSuccess).length)
+        }
+      }))
+
     it.effect("a dropped message is gone, and its key is free", () =>
       Effect.gen(function*() {
         const { admin, fragile, parked, world } = yield* withParked("dropped", "ill")
@@ -592,6 +619,41 @@ layer(TestPostgres.layer, { excludeTestServices: true })("DurableAdmin, on Postg
       assert.deepStrictEqual(yield* (yield* node.run(Fragile.client()))("a").call.Done(), ["ill"])
       assert.lengthOf(yield* replies, 0)
       assert.deepStrictEqual(yield* sql`SELECT id FROM holdfast.member`, before)
+    }))
+
+  it.effect("a retry takes its locks in the one order there is: the line, and then what was set aside", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient.SqlClient
+      const { url } = yield* TestPostgres.TestDatabase
+      const world = makeWorld()
+      const node = yield* Nodes.start({ url, servers: fragileLive(world, atOnce) })
+      const fragile = (yield* node.run(Fragile.client()))("locks")
+      world.poison.add("ill")
+      yield* Effect.flip(fragile.call.DoOnce({ what: "ill" }))
+      world.poison.clear()
+      const admin = yield* Effect.map(
+        Layer.build(Layer.fresh(DurableAdmin.layerPostgres)),
+        Context.get(DurableAdmin.DurableAdmin)
+      )
+      const { id: server, parkedHead } = yield* admin.inspect("Fragile", "locks")
+      const held = yield* Deferred.make<void>()
+      const seen = yield* Deferred.make<void>()
+      const holding = yield* Effect.forkChild(sql.withTransaction(Effect.gen(function*() {
+        yield* sql`SELECT FROM holdfast.inbox WHERE id = ${BigInt(server)} FOR UPDATE`
+        yield* Deferred.succeed(held, undefined)
+        yield* Deferred.await(seen)
+      })))
+      yield* Deferred.await(held)
+      const retrying = yield* Effect.forkChild(admin.retry(first(parkedHead)))
+      const waiting = sql`
+        SELECT FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%retry_parked%'`
+      yield* until(Effect.map(waiting, (rows) => rows.length > 0))
+      const free = yield* sql.withTransaction(sql`SELECT FROM holdfast.parked FOR UPDATE SKIP LOCKED`)
+      assert.lengthOf(free, 1)
+      yield* Deferred.succeed(seen, undefined)
+      yield* Fiber.join(holding)
+      assert.isAbove(yield* Fiber.join(retrying), 0)
     }))
 
   for (const [lost, done] of [["question", false], ["answer", true]] as const) {
