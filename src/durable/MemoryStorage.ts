@@ -2,7 +2,7 @@
  * A storage that keeps everything in this process: for tests, under `TestClock` too, and for trying things out.
  *
  * It keeps every promise that does not need a disk. Several nodes may share one, and see of each other what they would see
- * of each other through a database. Nothing in it waits for a clock.
+ * of each other through a database. Nothing in it waits for a clock; what was scheduled is in line at its very millisecond.
  *
  * @since 0.1.0
  */
@@ -18,6 +18,7 @@ import {
   DurableStorage,
   type Hint,
   type Killed,
+  type Later,
   type LineRead,
   type Located,
   type Member,
@@ -26,10 +27,13 @@ import {
   type Outgoing,
   type Parked,
   type Reply,
+  type ScheduledId,
   type StoredMessage,
   type Transition,
-  type Verdict
+  type Verdict,
+  type Wanted
 } from "./DurableStorage.ts"
+import { Agenda } from "./internal/agenda.ts"
 import { Gathering } from "./internal/gathering.ts"
 import { enter, type StoreView } from "./internal/memoryAdmin.ts"
 
@@ -40,6 +44,7 @@ interface Server extends Address {
   pushed: number
   holder: number | undefined
   state: string | undefined
+  stateVersion: number
   lock: StoredMessage | undefined
   readonly line: Array<{ readonly position: number; readonly message: StoredMessage; readonly at: number }>
   readonly outcomes: Map<string, Kept>
@@ -67,7 +72,8 @@ class Store implements StoreView {
   readonly #names = new Map<string, Server>()
   readonly #nodes = new Map<number, Node>()
   /** Replies outlive the node that waits for them, as rows would. */
-  readonly #replies = new Map<number, Map<number, Reply>>()
+  readonly #waiting = new Map<number, Node>()
+  readonly #agenda = new Agenda()
   readonly #clock: Clock.Clock
 
   constructor(clock: Clock.Clock) {
@@ -79,7 +85,7 @@ class Store implements StoreView {
     node.joinedAt = this.#clock.currentTimeMillisUnsafe()
     node.groups = 0
     this.#nodes.set(id, node)
-    this.#replies.set(id, node.replies)
+    this.#waiting.set(id, node)
     return id
   }
 
@@ -112,6 +118,7 @@ class Store implements StoreView {
         pushed: 0,
         holder: undefined,
         state: undefined,
+        stateVersion: 1,
         lock: undefined,
         line: [],
         outcomes: new Map(),
@@ -132,10 +139,14 @@ class Store implements StoreView {
     return { id: server.id, holder: this.#liveHolder(server) }
   }
 
-  claim(node: number, address: Address): Claim {
-    const server = this.#server(address)
+  claim(node: number, wanted: Wanted): Claim {
+    this.deliverDue()
+    const server = this.#server(wanted)
     const holder = this.#liveHolder(server)
     if (holder !== undefined && holder !== node) return { _tag: "HeldElsewhere", id: server.id, holder }
+    if (wanted.stateVersion !== undefined && server.stateVersion > wanted.stateVersion) {
+      return { _tag: "TooNew", id: server.id, stateVersion: server.stateVersion }
+    }
     server.holder = node
     server.version++
     return {
@@ -145,6 +156,7 @@ class Store implements StoreView {
       taken: server.taken,
       pushed: server.pushed,
       state: server.state,
+      stateVersion: server.stateVersion,
       lock: server.lock
     }
   }
@@ -169,12 +181,15 @@ class Store implements StoreView {
     server.holder = server.state = server.lock = undefined
     server.line.length = server.parked.length = 0
     server.outcomes.clear()
+    server.stateVersion = 1
+    this.#agenda.deleteAll(id)
     const killed = { id, version: server.version }
     if (holder !== undefined) this.#nodes.get(holder)?.hints.add({ _tag: "Killed", ...killed, answer })
     return killed
   }
 
   read(id: number, after: number, limit: number): LineRead {
+    this.deliverDue()
     const server = this.#servers.get(id)
     if (server === undefined) return { head: [], priority: [] }
     const behind = server.line.filter(({ position }) => position > after).map(({ message, position }) => ({
@@ -199,8 +214,11 @@ class Store implements StoreView {
 
   /** Every member is decided as things stood before the group, and only then is anything written. */
   commit(group: ReadonlyArray<Member>, retentionMillis: number): ReadonlyArray<Verdict> {
-    const until = this.#clock.currentTimeMillisUnsafe() + retentionMillis
-    const verdicts = group.map((member) => this.#decide(member))
+    this.deliverDue()
+    const now = this.#clock.currentTimeMillisUnsafe()
+    const until = now + retentionMillis
+    const missed = this.#missed(group)
+    const verdicts = group.map((member) => this.#decide(member, missed?.get(member)))
     group.forEach((member, index) => {
       if (verdicts[index]?._tag === "Done" && member._tag === "Transition") this.#apply(member, until)
     })
@@ -209,6 +227,12 @@ class Store implements StoreView {
       for (const outgoing of member.outgoing) this.#push(outgoing)
       for (const reply of member.replies) this.#reply(reply)
     })
+    if (missed !== undefined) {
+      group.forEach((member, index) => {
+        if (verdicts[index]?._tag !== "Done" || member._tag === "Check" || member.later === undefined) return
+        this.#later(member.later, now)
+      })
+    }
     return group.map((member, index) => {
       const verdict = verdicts[index]
       if (verdict === undefined || verdict._tag !== "Done" || member._tag !== "Enqueue") {
@@ -219,8 +243,28 @@ class Store implements StoreView {
     })
   }
 
-  #decide(member: Member): Verdict {
-    if (member._tag === "Enqueue") return { _tag: "Done", pushed: 0 }
+  /** What the members would cancel in vain: of several that would cancel the same, the first may. Where nothing is for later, nothing. */
+  #missed(group: ReadonlyArray<Member>): ReadonlyMap<Member, ReadonlyArray<ScheduledId>> | undefined {
+    if (!group.some((member) => member._tag !== "Check" && member.later !== undefined)) return undefined
+    const missed = new Map<Member, ReadonlyArray<ScheduledId>>()
+    const wanted = new Set<string>()
+    for (const member of group) {
+      if (member._tag === "Check" || member.later === undefined) continue
+      const inVain = member.later.cancelled.filter((id) => {
+        const name = Agenda.nameOf(id)
+        const isFirst = !wanted.has(name)
+        wanted.add(name)
+        return !isFirst || !this.#agenda.has(id)
+      })
+      if (inVain.length > 0) missed.set(member, inVain)
+    }
+    return missed
+  }
+
+  #decide(member: Member, missed: ReadonlyArray<ScheduledId> | undefined): Verdict {
+    if (member._tag === "Enqueue") {
+      return missed === undefined ? { _tag: "Done", pushed: 0 } : { _tag: "Missed", cancelled: missed }
+    }
     if (member._tag === "Transition" && member.transaction !== undefined) {
       return { _tag: "Failed", failure: "a storage in memory has no transactions" }
     }
@@ -235,6 +279,7 @@ class Store implements StoreView {
       }
       if (known.size > 0) return { _tag: "Known", replies: known }
     }
+    if (missed !== undefined) return { _tag: "Missed", cancelled: missed }
     if (member.guard !== undefined && member.guard !== server.pushed) {
       return { _tag: "LineMoved", pushed: server.pushed }
     }
@@ -247,6 +292,7 @@ class Store implements StoreView {
     server.version++
     server.taken = transition.taken
     if (transition.state !== undefined) server.state = transition.state
+    if (transition.stateVersion !== undefined) server.stateVersion = transition.stateVersion
     if (transition.lock !== undefined) server.lock = transition.lock === "none" ? undefined : transition.lock
     while (server.line[0] !== undefined && server.line[0].position <= transition.taken) server.line.shift()
     for (const position of transition.consumed) {
@@ -267,9 +313,31 @@ class Store implements StoreView {
     }
   }
 
+  #later({ cancelled, scheduled }: Later, now: number): void {
+    for (const id of cancelled) this.#agenda.delete(id)
+    let next = Number.POSITIVE_INFINITY
+    for (const { due, id, message } of scheduled) {
+      const server = this.#servers.get(id)
+      const { primaryKey } = message
+      if (server === undefined) continue
+      if (primaryKey !== undefined && this.#kept(server, primaryKey) !== undefined) continue
+      const at = due._tag === "At" ? due.millis : now + due.millis
+      if (this.#agenda.add({ at, id, message })) next = Math.min(next, at - now)
+    }
+    if (next < Number.POSITIVE_INFINITY) this.#hintAll({ _tag: "Scheduled", millis: next })
+  }
+
+  /** Puts what is due in line. In how many milliseconds there will be more. */
+  deliverDue(): number | undefined {
+    const now = this.#clock.currentTimeMillisUnsafe()
+    for (const outgoing of this.#agenda.takeDue(now)) this.#push(outgoing)
+    return this.#agenda.nextAt === undefined ? undefined : this.#agenda.nextAt - now
+  }
+
   #reply(reply: Reply): void {
-    this.#replies.get(reply.node)?.set(reply.call, reply)
-    this.#nodes.get(reply.node)?.hints.add({ _tag: "Replies" })
+    const node = this.#waiting.get(reply.node)
+    node?.replies.set(reply.call, reply)
+    node?.hints.add({ _tag: "Replies" })
   }
 
   #push({ id, message }: Outgoing): void {
@@ -294,6 +362,7 @@ class Store implements StoreView {
   // ---------------------------------------------------------------------------------------------- for operators
 
   servers(): Iterable<Server> {
+    this.deliverDue()
     return this.#servers.values()
   }
 
@@ -313,6 +382,7 @@ class Store implements StoreView {
   }
 
   retry(id: number, payload: string | undefined): RetryVerdict {
+    this.deliverDue()
     const server = this.#withParked(id)
     const message = server?.parked.find((parked) => parked.id === id)?.message
     if (server === undefined || message === undefined) return { _tag: "NotFound" }
@@ -358,6 +428,8 @@ const joinStore = (store: Store, retentionMillis: number): Effect.Effect<NodeSto
         unattended: (kinds, after) => alive(() => store.unattended(id.current, kinds, after)),
         replies: alive(() => Array.from(node.replies.values())),
         forget: (replies) => alive(() => replies.forEach((reply) => node.replies.delete(reply.call))),
+        deliverDue: alive(() => store.deliverDue()),
+        mayLoseHints: false,
         hints: node.hints.take(Number.MAX_SAFE_INTEGER),
         rejoin: Effect.sync(() => {
           store.leave(id.current)

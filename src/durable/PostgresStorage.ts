@@ -57,6 +57,12 @@ import { sql } from "./internal/sql.gen.ts"
  */
 export const migrations: Source = librarySource("durable", sql)
 
+/** How many messages for later are put in line by one statement. */
+const duePerStatement = 1000
+
+/** After how many milliseconds to look again for what somebody else was just putting in line. */
+const othersTurn = 20
+
 const join = Effect.fnUntraced(function*(
   client: PgClient.PgClient,
   member: Member.Member["Service"],
@@ -84,7 +90,7 @@ const join = Effect.fnUntraced(function*(
       }
     }
   }
-  const statement = groupStatement(grown)
+  const statement = groupStatement({ grown, scheduled: (millis) => hints.add({ _tag: "Scheduled", millis }) })
 
   const find = (servers: ReadonlyArray<Address>): Effect.Effect<ReadonlyArray<Located | undefined>, SqlError> =>
     Effect.map(engine.query(statements.find.sql, statements.find.params(servers)), (rows) => {
@@ -119,7 +125,12 @@ const join = Effect.fnUntraced(function*(
     claim: (servers) =>
       alive(Effect.gen(function*() {
         const found = yield* locate(servers)
-        const wanted = found.flatMap((one) => one === undefined ? [] : [one.id])
+        const wanted = found.flatMap((one, index) => {
+          const server = servers[index]
+          return one === undefined || server === undefined
+            ? []
+            : [{ id: one.id, stateVersion: statements.knownVersion(server) }]
+        })
         const rows = yield* engine.query(statements.claim.sql, statements.claim.params(member.id(), wanted))
         const claimed = new Map(statements.claim.rows(rows).map((claim) => [claim.id, claim]))
         return found.map((one): Claim =>
@@ -217,6 +228,17 @@ const join = Effect.fnUntraced(function*(
       )
     ),
     forget: (replies) => alive(Effect.asVoid(engine.query(statements.forget.sql, statements.forget.params(replies)))),
+    deliverDue: alive(Effect.map(
+      engine.query(statements.deliverDue.sql, statements.deliverDue.params(duePerStatement)),
+      (rows) => {
+        const due = statements.deliverDue.rows(rows)
+        grown(due.grown)
+        if (due.nextIn === undefined || due.nextIn > 0) return due.nextIn
+        // What is due and was left alone is somebody else's for now.
+        return due.moved !== undefined && due.moved > 0 ? 0 : othersTurn
+      }
+    )),
+    mayLoseHints: true,
     hints: hints.take(Number.MAX_SAFE_INTEGER),
     rejoin: Effect.suspend(() =>
       Effect.map(engine.rejoin(member.id()), () => {

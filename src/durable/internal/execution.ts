@@ -9,12 +9,13 @@ import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { DurableServerError, MessageParked } from "../DurableServerError.ts"
-import type { Member, OpenTransaction, Reply, StoredMessage, Verdict } from "../DurableStorage.ts"
+import type { Member, OpenTransaction, Reply, ScheduledId, StoredMessage, Verdict } from "../DurableStorage.ts"
 import { Actions, type Committed } from "./actions.ts"
 import * as Answer from "./answer.ts"
 import type { Checked } from "./definition.ts"
 import type { Attempts, Environment, Server, Settlement } from "./environment.ts"
 import { handle, type Handled, initialise, nothingStaged, type Registration, type Staged } from "./handling.ts"
+import { LaterWrites, nameOf } from "./later.ts"
 import { Locked } from "./locked.ts"
 import type { Message } from "./message.ts"
 import { HandlerOutcome } from "./outcome.ts"
@@ -33,6 +34,8 @@ export class Execution {
   readonly #server: Server
   readonly #environment: Environment
   #version = 0
+  /** The version of the definition that the state was stored by. */
+  #storedVersion = 1
   #state: State | undefined
   #taken = 0
   #draft: Draft | undefined
@@ -48,6 +51,8 @@ export class Execution {
   #epoch = 0
   /** Encode every single state: the last batch held one that does not encode, and it must be told which. */
   #careful = false
+  /** Messages for later that could not be cancelled any more when a step tried to: its handlers are run again, and told so. */
+  readonly #missed = new Set<string>()
   readonly #attempts = new Map<string, Attempts>()
   readonly #actions: Actions
   /** What goes on under a lock. */
@@ -67,9 +72,11 @@ export class Execution {
     version: number,
     taken: number,
     state: State | undefined,
+    storedVersion: number,
     lock: StoredMessage | undefined
   ): void {
     this.#version = version
+    this.#storedVersion = storedVersion
     this.#taken = taken
     this.#state = state
     this.#locked = this.#lockedBy(registration, lock)
@@ -264,10 +271,16 @@ export class Execution {
       this.#server,
       message,
       state.value,
+      this.#mayCancel,
       this.#wait(message, (result: Handled) => this.#conclude(registration, message, result), transactionOf)
     )
     return handled === undefined ? false : this.#conclude(registration, message, handled)
   }
+
+  /** Whether a message for later may still be there. If it is not, the commit refuses the step, and tells. */
+  readonly #mayCancel = (id: ScheduledId): boolean =>
+    !this.#missed.has(nameOf(id)) && this.#draft?.later?.hasCancelled(id) !== true &&
+    this.#inFlight?.later?.hasCancelled(id) !== true
 
   /** For something that has to be waited for: what comes of it counts only if nothing became void meanwhile. */
   #wait<A>(
@@ -391,6 +404,10 @@ export class Execution {
     draft.state = state
     this.#take(draft, message)
     for (const item of staged.outgoing) draft.outgoing.push(item)
+    if (staged.later !== undefined) {
+      draft.later ??= new LaterWrites()
+      draft.later.add(staged.later)
+    }
     if (message.primaryKey !== undefined) {
       draft.outcomes.set(message.primaryKey, { primaryKey: message.primaryKey, reply: text, late: false })
     }
@@ -530,7 +547,9 @@ export class Execution {
     this.#inFlight = draft
     this.#sentAt = sentAt
     if (!draft.writes) return { _tag: "Check", id: this.#server.id, version: draft.version, guard: draft.guard }
-    return draft.toTransition(this.#server.id)
+    const { stateVersion } = registration.definition
+    const isOther = stateVersion !== this.#storedVersion && draft.writesState
+    return draft.toTransition(this.#server.id, isOther ? stateVersion : undefined, this.#environment.now)
   }
 
   /** A message that was given back turns out to be the culprit. */
@@ -554,6 +573,8 @@ export class Execution {
     switch (verdict._tag) {
       case "Done": {
         if (draft.writes) this.#version = draft.version + 1
+        if (draft.writesState && registration !== undefined) this.#storedVersion = registration.definition.stateVersion
+        this.#missed.clear()
         this.#state = draft.state
         this.#taken = draft.taken
         this.#stopped = draft.stop
@@ -584,6 +605,10 @@ export class Execution {
             message.recorded = verdict.replies.get(message.primaryKey) ?? message.recorded
           }
         }
+        this.#void(draft)
+        return undefined
+      case "Missed":
+        for (const id of verdict.cancelled) this.#missed.add(nameOf(id))
         this.#void(draft)
         return undefined
       case "Failed": {
@@ -617,6 +642,7 @@ export class Execution {
     this.#locked?.end()
     this.#locked = undefined
     this.#attempts.clear()
+    this.#missed.clear()
     this.#state = undefined
     this.#stopped = undefined
   }

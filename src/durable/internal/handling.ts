@@ -10,8 +10,9 @@ import type * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import { CurrentTransition, type LateReply } from "../CurrentTransition.ts"
 import { DurableServerError } from "../DurableServerError.ts"
-import type { OpenTransaction, Outgoing } from "../DurableStorage.ts"
+import type { OpenTransaction, Outgoing, ScheduledId } from "../DurableStorage.ts"
 import type { Definition } from "./definition.ts"
+import { LaterWrites } from "./later.ts"
 import type { Message } from "./message.ts"
 import { HandlerLock, HandlerOutcome, HandlerRequest } from "./outcome.ts"
 import { traced } from "./tracing.ts"
@@ -43,9 +44,11 @@ export interface Staged {
   readonly lateReplies: ReadonlyArray<LateReply>
   /** What it has to be committed in. */
   readonly transaction: OpenTransaction | undefined
+  /** What it does about messages for later, where it does anything. */
+  readonly later: LaterWrites | undefined
 }
 
-export const nothingStaged: Staged = { outgoing: [], lateReplies: [], transaction: undefined }
+export const nothingStaged: Staged = { outgoing: [], lateReplies: [], transaction: undefined, later: undefined }
 
 const isAnswer = (value: unknown): value is HandlerOutcome | HandlerLock =>
   value instanceof HandlerOutcome || value instanceof HandlerLock
@@ -96,13 +99,15 @@ export interface Running<A> {
 }
 
 /**
- * Runs the handler of a message over a state. Answers at once where the handler does, else through `running`.
+ * Runs the handler of a message over a state. Answers at once where the handler does, else through `running`. `mayCancel`: whether
+ * a message for later may still be there, for all that is known.
  */
 export const handle = (
   registration: Registration,
   server: { readonly id: number; readonly kind: string; readonly key: string; readonly decodedKey: unknown },
   message: Message,
   state: unknown,
+  mayCancel: (id: ScheduledId) => boolean,
   running: Running<Handled>
 ): Handled | undefined => {
   const handler = registration.handlers[message.operation.tag]
@@ -122,6 +127,7 @@ export const handle = (
   const outgoing: Array<Outgoing> = []
   const lateReplies: Array<LateReply> = []
   let transaction: OpenTransaction | undefined
+  let later: LaterWrites | undefined
   let open = true
   const context = Context.add(registration.context, CurrentTransition, {
     kind: server.kind,
@@ -138,6 +144,18 @@ export const handle = (
     within: (opened) => {
       if (open) transaction = opened
       return open
+    },
+    schedule: (cast) => {
+      if (open) (later ??= new LaterWrites()).schedule(cast)
+      return open
+    },
+    cancel: (id) => {
+      if (!open) return undefined
+      if (later?.unschedule(id) === true) return true
+      if (later?.hasCancelled(id) === true || !mayCancel(id)) return false
+      later ??= new LaterWrites()
+      later.cancel(id)
+      return true
     }
   })
   const answers = Effect.onExit(
@@ -155,7 +173,7 @@ export const handle = (
     ),
     (exit) => {
       open = false
-      return ofExit(exit, { outgoing, lateReplies, transaction })
+      return ofExit(exit, { outgoing, lateReplies, transaction, later })
     },
     running.started,
     running.done
