@@ -11,7 +11,17 @@ import { DurableAdmin, DurableNode, DurableStorage } from "holdfast/durable"
 import * as CuttableProxy from "../support/CuttableProxy.ts"
 import * as Nodes from "../support/Nodes.ts"
 import * as TestPostgres from "../support/TestPostgres.ts"
-import { Counter, CounterLive, Fragile, fragileLive, Journal, makeWorld, Tank, tankLive } from "./fixtures/servers.ts"
+import {
+  Counter,
+  CounterLive,
+  Fragile,
+  fragileLive,
+  Journal,
+  JournalLive,
+  makeWorld,
+  Tank,
+  tankLive
+} from "./fixtures/servers.ts"
 
 const all = <A, E>(stream: Stream.Stream<A, E>) => Stream.runCollect(stream)
 
