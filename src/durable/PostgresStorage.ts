@@ -43,6 +43,7 @@ import {
   int8,
   type Part
 } from "./internal/postgres/commit.ts"
+import { killed, linesGrew, replies, toHint, unattended } from "./internal/postgres/hints.ts"
 import { killStatement } from "./internal/postgres/kill.ts"
 import * as statements from "./internal/postgres/statements.ts"
 import { open, PostgresTransaction } from "./internal/postgres/transaction.ts"
@@ -55,31 +56,6 @@ import { sql } from "./internal/sql.gen.ts"
  * @category migrations
  */
 export const migrations: Source = librarySource("durable", sql)
-
-const lines = "lines:"
-const urgentLines = "urgent lines:"
-const killed = "killed:"
-const replies = "replies"
-const unattended = "unattended"
-
-/** What another member's hint says. */
-const toHint = (payload: string): Hint => {
-  if (payload === replies) return { _tag: "Replies" }
-  if (payload === unattended) return { _tag: "Unattended" }
-  if (payload.startsWith(killed)) {
-    const [id, version, ...answer] = payload.slice(killed.length).split(":")
-    return { _tag: "Killed", id: Number(id), version: Number(version), answer: answer.join(":") }
-  }
-  for (const prefix of [lines, urgentLines]) {
-    if (!payload.startsWith(prefix)) continue
-    const ids = payload.slice(prefix.length).split(",").map(Number)
-    return { _tag: "Lines", ids, priority: prefix === urgentLines }
-  }
-  return { _tag: "Everything" }
-}
-
-/** How many ids go into one hint. */
-const idsPerHint = 100
 
 /** How many messages for later are put in line by one statement. */
 const duePerStatement = 1000
@@ -108,16 +84,9 @@ const join = Effect.fnUntraced(function*(
       const [{ holder, priority } = { holder: undefined, priority: false }] = group
       const ids = group.map(({ id }) => id)
       if (holder === member.id()) hints.add({ _tag: "Lines", ids, priority })
-      else if (holder === undefined) {
-        hints.add({ _tag: "Unattended" })
-        engine.hint({ to: "everyone", payload: unattended })
-      } else {
-        for (let index = 0; index < ids.length; index += idsPerHint) {
-          engine.hint({
-            to: holder,
-            payload: (priority ? urgentLines : lines) + ids.slice(index, index + idsPerHint).join(",")
-          })
-        }
+      else {
+        if (holder === undefined) hints.add({ _tag: "Unattended" })
+        for (const hint of linesGrew(holder, ids, priority)) engine.hint(hint)
       }
     }
   }

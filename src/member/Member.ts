@@ -18,6 +18,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
@@ -31,8 +32,10 @@ import { ensureInstalled, librarySource } from "../datastore/internal/schemaInst
 import type { SchemaNotInstalled, Source } from "../datastore/Migrations.ts"
 import { type EngineConnection, make as makeConnection, untilAnswered } from "./internal/engineConnection.ts"
 import { type Lane, make as makeLane } from "./internal/lane.ts"
+import { lost as lostMembers } from "./internal/metrics.ts"
 import { type Hint, listen, sendAll } from "./internal/notifications.ts"
 import { millisOf } from "./internal/options.ts"
+import { watch } from "./internal/snapshots.ts"
 import { sql } from "./internal/sql.gen.ts"
 
 /**
@@ -177,10 +180,11 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
 
   // ------------------------------------------------------------------------------------------------ life
 
-  const declareLost = Effect.sync(() => {
-    if (lost) return
+  const declareLost = Effect.suspend(() => {
+    if (lost) return Effect.void
     lost = true
     heard("missed")
+    return Metric.update(lostMembers, 1)
   })
 
   const beat = Effect.gen(function*() {
@@ -226,6 +230,8 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
     Effect.delay("1 minute"),
     Effect.forkScoped
   )
+
+  yield* Effect.forkScoped(watch(heart))
 
   yield* Effect.addFinalizer(() =>
     // Leaving is being buried by one's own hand: others go on at once.

@@ -17,7 +17,8 @@ export interface Hint {
   readonly payload: string
 }
 
-const channelOf = (to: number | "everyone"): string => to === "everyone" ? "holdfast_everyone" : `holdfast_${to}`
+/** Where it is heard. */
+export const channelOf = (to: number | "everyone"): string => to === "everyone" ? "holdfast_everyone" : `holdfast_${to}`
 
 const maxPayload = 7000
 
