@@ -58,7 +58,9 @@ const run = (url: Redacted.Redacted, args: ReadonlyArray<string>) =>
     child.stderr.on("data", (text) => errors += text)
     child.once("close", (code, signal) =>
       resume(Effect.succeed(output === "" ? `ended with ${signal ?? code}: ${errors.slice(0, 1500)}` : output)))
-    return Effect.sync(() => child.kill("SIGKILL"))
+    return Effect.sync(() =>
+      child.kill("SIGKILL")
+    )
   })
 
 const inMegabytes = (text: string): string =>
@@ -72,12 +74,22 @@ const inMegabytes = (text: string): string =>
 
 const program = Effect.gen(function*() {
   const database = yield* Database.make()
-  yield* Effect.scoped(Layer.build(DurableNode.layerPostgres.pipe(Layer.provide(PgClient.layer({ url: database.url })))))
+  yield* Effect.scoped(
+    Layer.build(DurableNode.layerPostgres.pipe(Layer.provide(PgClient.layer({ url: database.url }))))
+  )
   const count = (n: number) => Math.round(n * scale)
   const cases = [
-    { name: "servers with one message each, sent here", args: ["cast", count(100_000), 5000] },
-    { name: "servers with one message each, in line", args: ["drain", count(100_000), 5000], fill: [count(100_000), 1] },
-    { name: "messages in the line of one server", args: ["drain", count(1_000_000), 60_000], fill: [1, count(1_000_000)] },
+    { name: "servers with one message each, sent here", args: ["cast", count(100_000), 60_000] },
+    {
+      name: "servers with one message each, in line",
+      args: ["drain", count(100_000), 60_000],
+      fill: [count(100_000), 1]
+    },
+    {
+      name: "messages in the line of one server",
+      args: ["drain", count(1_000_000), 60_000],
+      fill: [1, count(1_000_000)]
+    },
     {
       name: "messages in the lines of 1,000 servers",
       args: ["drain", count(1_000_000), 60_000],

@@ -37,7 +37,10 @@ const program = Effect.gen(function*() {
   const atRest = settled()
   const started = performance.now()
   const send = (to: (n: number) => string) =>
-    Effect.forEach(Array(amount).keys(), (n) => counter(to(n)).cast.Add({ by: 1 }), { concurrency: 1000, discard: true })
+    Effect.forEach(Array(amount).keys(), (n) => counter(to(n)).cast.Add({ by: 1 }), {
+      concurrency: 1000,
+      discard: true
+    })
   if (what === "cast") yield* send((n) => `cast ${n}`)
   else if (what === "produce") yield* send(() => "produced")
   else yield* allDone

@@ -16,7 +16,7 @@ export const Entry = Schema.Union([
   Schema.Tuple([Schema.Literal("send"), ...place]),
   /** It was acknowledged, at that time. */
   Schema.Tuple([Schema.Literal("sent"), ...place, Schema.Int]),
-  /** Asked at a time, and had its answer at another one: what the account has seen. */
+  /** Asked at a time (0 for one with priority), and had its answer at another one: what the account has seen. */
   Schema.Tuple([Schema.Literal("look"), Schema.String, Schema.Int, Schema.Int, Seen]),
   /** Sends the message of that key to an account; it was acknowledged, as the so-manieth, unless it was a cast. */
   Schema.Tuple([Schema.Literal("send once"), Schema.String, Schema.String]),

@@ -121,10 +121,10 @@ export const soak = Effect.fnUntraced(
         new URL("worker.ts", import.meta.url),
         [slot.index, run, ledger, options.accounts, options.seed, leaseMillis].map(String),
         {
-        HOLDFAST_SOAK_URL: Redacted.value(slot.proxy.through(url)),
-        // They are started so often that it matters how soon they are ready.
-        NODE_COMPILE_CACHE: join(folder, "compiled")
-      }
+          HOLDFAST_SOAK_URL: Redacted.value(slot.proxy.through(url)),
+          // They are started so often that it matters how soon they are ready.
+          NODE_COMPILE_CACHE: join(folder, "compiled")
+        }
       )
       slot.process = process
       done.starts++
@@ -143,9 +143,9 @@ export const soak = Effect.fnUntraced(
     )
 
     options.progress("starting")
-  yield* Effect.sleep("20 millis").pipe(Effect.repeat({ while: () => slots.some((slot) => !slot.ready) }))
+    yield* Effect.sleep("20 millis").pipe(Effect.repeat({ while: () => slots.some((slot) => !slot.ready) }))
 
-  /** Somebody at random who runs and is left alone by the others. */
+    /** Somebody at random who runs and is left alone by the others. */
     const someone = Effect.gen(function*() {
       const ready = slots.filter((slot) => slot.ready)
       return ready[yield* Random.nextIntBetween(0, ready.length - 1)]
@@ -192,7 +192,7 @@ export const soak = Effect.fnUntraced(
         Effect.forkScoped
       )
 
-    const weather = [
+    const weather = process.env["CALM"] ? [] : [
       yield* every(700, 1300, end("SIGKILL", "kills")),
       yield* every(2000, 5000, stop),
       yield* every(6000, 12_000, end("SIGTERM", "leaves")),

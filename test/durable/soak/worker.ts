@@ -119,10 +119,16 @@ const makeSender = Effect.fnUntraced(function*(sender: string) {
       }
       case "look": {
         const started = Ledger.now()
-        return Effect.map(
-          choice % 4 === 0 ? ref.priorityCall.Look(undefined, endless) : ref.call.Look(undefined, endless),
-          (seen) => ledger.write(["look", to, started, Ledger.now(), seen])
-        )
+        // One with priority does not wait for what is in line, and need not have seen it; but it has seen what it has.
+        return choice % 4 === 0
+          ? Effect.map(
+            ref.priorityCall.Look(undefined, endless),
+            (seen) => ledger.write(["look", to, 0, Ledger.now(), seen])
+          )
+          : Effect.map(
+            ref.call.Look(undefined, endless),
+            (seen) => ledger.write(["look", to, started, Ledger.now(), seen])
+          )
       }
       case "callOnce":
       case "castOnce": {
