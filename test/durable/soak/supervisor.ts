@@ -192,7 +192,7 @@ export const soak = Effect.fnUntraced(
         Effect.forkScoped
       )
 
-    const weather = process.env["CALM"] ? [] : [
+    const weather = [
       yield* every(700, 1300, end("SIGKILL", "kills")),
       yield* every(2000, 5000, stop),
       yield* every(6000, 12_000, end("SIGTERM", "leaves")),
