@@ -4,73 +4,22 @@
  * 400 MB. `npm run bench:memory` in the root.
  */
 import { PgClient } from "@effect/sql-pg"
-import type { PgConnection } from "@effect/sql-pg"
-import { Console, Effect, Layer, Redacted } from "effect"
-import { spawn } from "node:child_process"
-import { fileURLToPath } from "node:url"
+import { Console, Effect, Layer, Result } from "effect"
+import process from "node:process"
 import * as Database from "../database.ts"
 import { DurableNode } from "../holdfast.ts"
-import { Counter } from "./counter.ts"
+import { fill, type Job, type Measured, run } from "./run.ts"
 
+/** A part of it all, for a smoke run, and how many megabytes of heap a process may take. */
 const scale = Number(process.argv[2] ?? 1)
 const megabytes = Number(process.argv[3] ?? 400)
 
-/** Puts messages in the lines of so many servers, as many to each. */
-const fill = Effect.fnUntraced(function*(
-  observer: PgConnection.PgConnection,
-  name: string,
-  servers: number,
-  each: number
-) {
-  yield* observer.query(
-    `INSERT INTO holdfast.server (kind, key) SELECT $1, $2 || ' ' || n FROM generate_series(1, $3::int) n`,
-    [Counter.kind, name, servers]
-  )
-  yield* observer.query(
-    `INSERT INTO holdfast.inbox (id, pushed) SELECT id, $3::bigint FROM holdfast.server WHERE kind = $1 AND key LIKE $2 || ' %'`,
-    [Counter.kind, name, each]
-  )
-  yield* observer.query(
-    `INSERT INTO holdfast.message (server_id, seq, mode, rpc, payload, member, call)
-     SELECT s.id, n, 'cast', 'Add', '{"by":1}', 0, 0
-     FROM holdfast.server s CROSS JOIN generate_series(1, $3::bigint) n WHERE s.kind = $1 AND s.key LIKE $2 || ' %'`,
-    [Counter.kind, name, each]
-  )
-  yield* observer.query("ANALYZE holdfast.server, holdfast.inbox, holdfast.message")
-})
-
-const run = (url: Redacted.Redacted, args: ReadonlyArray<string>) =>
-  Effect.callback<string>((resume) => {
-    const child = spawn(
-      process.execPath,
-      [
-        `--max-old-space-size=${megabytes}`,
-        "--expose-gc",
-        ...process.execArgv,
-        fileURLToPath(new URL("node.ts", import.meta.url)),
-        ...args
-      ],
-      { env: { ...process.env, HOLDFAST_BENCH_URL: Redacted.value(url) }, stdio: ["ignore", "pipe", "pipe"] }
-    )
-    let output = ""
-    let errors = ""
-    child.stdout.on("data", (text) => output += text)
-    child.stderr.on("data", (text) => errors += text)
-    child.once("close", (code, signal) =>
-      resume(Effect.succeed(output === "" ? `ended with ${signal ?? code}: ${errors.slice(0, 1500)}` : output)))
-    return Effect.sync(() =>
-      child.kill("SIGKILL")
-    )
-  })
-
-const inMegabytes = (text: string): string =>
-  text.startsWith("{")
-    ? Object.entries(JSON.parse(text) as Record<string, number>).map(([name, value]) =>
-      ["seconds", "residents"].includes(name)
-        ? `${name} ${Math.round(value * 10) / 10}`
-        : `${name} ${Math.round(value / 1024 / 1024)} MB`
-    ).join(", ")
-    : text
+const inMegabytes = (measured: Measured): string =>
+  Object.entries(measured).map(([name, value]) =>
+    name === "seconds" || name === "residents"
+      ? `${name} ${Math.round(value * 10) / 10}`
+      : `${name} ${Math.round(value / 1024 / 1024)} MB`
+  ).join(", ")
 
 const program = Effect.gen(function*() {
   const database = yield* Database.make()
@@ -78,29 +27,36 @@ const program = Effect.gen(function*() {
     Layer.build(DurableNode.layerPostgres.pipe(Layer.provide(PgClient.layer({ url: database.url }))))
   )
   const count = (n: number) => Math.round(n * scale)
-  const cases = [
-    { name: "servers with one message each, sent here", args: ["cast", count(100_000), 60_000] },
-    {
-      name: "servers with one message each, in line",
-      args: ["drain", count(100_000), 60_000],
-      fill: [count(100_000), 1]
-    },
-    {
-      name: "messages in the line of one server",
-      args: ["drain", count(1_000_000), 60_000],
-      fill: [1, count(1_000_000)]
-    },
-    {
-      name: "messages in the lines of 1,000 servers",
-      args: ["drain", count(1_000_000), 60_000],
-      fill: [1000, count(1000)]
-    },
-    { name: "messages sent to another process", args: ["produce", count(1_000_000), 60_000] }
-  ] as const
-  for (const one of cases) {
-    if ("fill" in one) yield* fill(database.observer, one.name, one.fill[0], one.fill[1])
-    yield* Console.log(`${one.args[1].toLocaleString("en-US")} ${one.name}`)
-    yield* Console.log(`  ${inMegabytes(yield* run(database.url, one.args.map(String)))}`)
+  const many = count(100_000)
+  const long = count(1_000_000)
+  const idleMillis = 60_000
+  const cases: ReadonlyArray<{ readonly name: string; readonly job: Job; readonly fill?: readonly [number, number] }> =
+    [
+      { name: "servers with one message each, sent here", job: { what: "cast", amount: many, idleMillis } },
+      {
+        name: "servers with one message each, in line",
+        job: { what: "drain", amount: many, idleMillis },
+        fill: [many, 1]
+      },
+      { name: "messages in the line of one server", job: { what: "drain", amount: long, idleMillis }, fill: [1, long] },
+      {
+        name: "messages in the lines of 1,000 servers",
+        job: { what: "drain", amount: long, idleMillis },
+        fill: [1000, long / 1000]
+      },
+      { name: "messages sent to another process", job: { what: "produce", amount: long, idleMillis } },
+      {
+        name: "servers that leave when they are idle for 2 s",
+        job: { what: "drain", amount: many, idleMillis: 2000 },
+        fill: [many, 1]
+      }
+    ]
+  for (const { fill: [servers, each] = [0, 0], job, name } of cases) {
+    if (servers > 0) yield* fill(database.observer, name, servers, each)
+    yield* Console.log(`${job.amount.toLocaleString("en-US")} ${name}`)
+    const measured = yield* Effect.result(run(database.url, job, megabytes))
+    yield* Console.log(`  ${Result.isSuccess(measured) ? inMegabytes(measured.success) : measured.failure.message}`)
+    if (Result.isFailure(measured)) process.exitCode = 1
     yield* database.observer.query("TRUNCATE holdfast.message, holdfast.inbox, holdfast.server")
   }
 })

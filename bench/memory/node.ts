@@ -48,8 +48,8 @@ const program = Effect.gen(function*() {
   look()
   const residents = yield* node.residents
   const afterwards = settled()
-  // They leave when they were idle for long enough.
-  yield* Effect.sleep("100 millis").pipe(
+  // What is under way is committed by then. They leave when they were idle for long enough.
+  yield* Effect.sleep("1 second").pipe(
     Effect.andThen(node.residents),
     Effect.repeat({ while: (left) => left > 0 && Number(idleText) <= 10_000 })
   )
