@@ -17,6 +17,7 @@ import type { ConnectionFailed } from "../datastore/ConnectionFailed.ts"
 import { perClient } from "../datastore/internal/perClient.ts"
 import { ensureInstalled, librarySource } from "../datastore/internal/schemaInstall.ts"
 import type { SchemaNotInstalled, Source } from "../datastore/Migrations.ts"
+import { Gathering } from "../member/internal/gathering.ts"
 import * as Member from "../member/Member.ts"
 import {
   type Address,
@@ -29,7 +30,6 @@ import {
   type NodeStorage,
   type Verdict
 } from "./DurableStorage.ts"
-import { Gathering } from "./internal/gathering.ts"
 import { apart, checksSql, checkVerdicts, groupStatement, type GrownLine, int8 } from "./internal/postgres/commit.ts"
 import * as statements from "./internal/postgres/statements.ts"
 import { sql } from "./internal/sql.gen.ts"
@@ -47,8 +47,8 @@ const urgentLines = "urgent lines:"
 const replies = "replies"
 const unattended = "unattended"
 
-/** What another member's hint says. */
-const toHint = (payload: string): Hint => {
+/** What another member's hint says; `undefined` where it is meant for another room. */
+const toHint = (payload: string): Hint | undefined => {
   if (payload === replies) return { _tag: "Replies" }
   if (payload === unattended) return { _tag: "Unattended" }
   for (const prefix of [lines, urgentLines]) {
@@ -56,7 +56,7 @@ const toHint = (payload: string): Hint => {
     const ids = payload.slice(prefix.length).split(",").map(Number)
     return { _tag: "Lines", ids, priority: prefix === urgentLines }
   }
-  return { _tag: "Everything" }
+  return payload === "missed" ? { _tag: "Everything" } : undefined
 }
 
 /** How many ids go into one hint. */
@@ -68,20 +68,26 @@ const join = Effect.fnUntraced(function*(
 ): Effect.fn.Return<NodeStorage, never, Scope.Scope> {
   const engine = member["~engine"]
   const hints = new Gathering<Hint>()
-  /** The numbers this member has had: replies to any of them are for us. */
-  const ids = new Set([member.id()])
-  yield* engine.onHint((payload) => hints.add(toHint(payload)))
+  /** The number under which this node holds what it holds. The member may have come back under another one already. */
+  let id = member.id()
+  /** The numbers this node has had: replies to any of them are for us. */
+  const ids = new Set([id])
+  yield* engine.onHint((payload) => {
+    const hint = toHint(payload)
+    if (hint !== undefined) hints.add(hint)
+  })
 
-  const lost = () => new NodeLost({ node: member.id() })
+  const isLost = () => engine.isLost() || member.id() !== id
+  const lost = () => new NodeLost({ node: id })
   /** The storage answers, or it is not there: what it says of our own statements is a mistake of ours. */
   const alive = <A>(effect: Effect.Effect<A, SqlError>): Effect.Effect<A, NodeLost> =>
-    Effect.suspend(() => engine.isLost() ? Effect.fail(lost()) : Effect.orDie(effect))
+    Effect.suspend(() => isLost() ? Effect.fail(lost()) : Effect.orDie(effect))
 
   const grown = (grownLines: ReadonlyArray<GrownLine>): void => {
     for (const group of Map.groupBy(grownLines, ({ holder, priority }) => `${holder} ${priority}`).values()) {
       const [{ holder, priority } = { holder: undefined, priority: false }] = group
       const ids = group.map(({ id }) => id)
-      if (holder === member.id()) hints.add({ _tag: "Lines", ids, priority })
+      if (holder === id) hints.add({ _tag: "Lines", ids, priority })
       else if (holder === undefined) {
         hints.add({ _tag: "Unattended" })
         engine.hint({ to: "everyone", payload: unattended })
@@ -123,7 +129,7 @@ const join = Effect.fnUntraced(function*(
     )
 
   return {
-    node: member.id,
+    node: () => id,
     trouble: member.trouble,
     locate: (servers) =>
       alive(Effect.map(locate(servers), (found) => found.map((one) => one ?? { id: 0, holder: undefined }))),
@@ -131,7 +137,7 @@ const join = Effect.fnUntraced(function*(
       alive(Effect.gen(function*() {
         const found = yield* locate(servers)
         const wanted = found.flatMap((one) => one === undefined ? [] : [one.id])
-        const rows = yield* engine.query(statements.claim.sql, statements.claim.params(member.id(), wanted))
+        const rows = yield* engine.query(statements.claim.sql, statements.claim.params(id, wanted))
         const claimed = new Map(statements.claim.rows(rows).map((claim) => [claim.id, claim]))
         return found.map((one): Claim =>
           claimed.get(one?.id ?? 0) ?? { _tag: "HeldElsewhere", id: one?.id ?? 0, holder: one?.holder }
@@ -139,7 +145,7 @@ const join = Effect.fnUntraced(function*(
       })),
     release: (servers) =>
       alive(Effect.map(
-        engine.query(statements.release.sql, statements.release.params(member.id(), servers)),
+        engine.query(statements.release.sql, statements.release.params(id, servers)),
         ([row]) => {
           if (row?.[0] === true) engine.hint({ to: "everyone", payload: unattended })
         }
@@ -147,7 +153,7 @@ const join = Effect.fnUntraced(function*(
     commit: (group) =>
       Effect.suspend(() => {
         const asMember = lost()
-        if (engine.isLost()) return Effect.fail(asMember)
+        if (isLost()) return Effect.fail(asMember)
         const { checkAt, checks, partAt, parts } = apart(group)
         const written: Effect.Effect<ReadonlyArray<Verdict>, NodeLost> = parts.length === 0
           ? Effect.succeed([])
@@ -183,13 +189,13 @@ const join = Effect.fnUntraced(function*(
       )),
     unattended: (kinds, after) =>
       alive(Effect.map(
-        engine.query(statements.unattended.sql, statements.unattended.params(member.id(), kinds, after)),
+        engine.query(statements.unattended.sql, statements.unattended.params(id, kinds, after)),
         statements.unattended.rows
       )),
     replies: alive(
       Effect.suspend(() =>
         Effect.map(
-          engine.query(statements.replies.sql, statements.replies.params([...ids.add(member.id())])),
+          engine.query(statements.replies.sql, statements.replies.params([...ids])),
           statements.replies.rows
         )
       )
@@ -197,8 +203,9 @@ const join = Effect.fnUntraced(function*(
     forget: (replies) => alive(Effect.asVoid(engine.query(statements.forget.sql, statements.forget.params(replies)))),
     hints: hints.take(Number.MAX_SAFE_INTEGER),
     rejoin: Effect.suspend(() =>
-      Effect.map(engine.rejoin(member.id()), () => {
-        ids.add(member.id())
+      Effect.map(engine.rejoin(id), () => {
+        id = member.id()
+        ids.add(id)
       })
     )
   }

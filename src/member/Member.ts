@@ -92,6 +92,8 @@ export class Member extends Context.Service<Member, {
 export interface Engine {
   /** The lane of the id that the member has now. */
   readonly lane: () => Lane
+  /** A lane of one's own, on a connection of its own: the groups of one room do not wait for those of another. */
+  readonly openLane: (name: string) => Effect.Effect<() => Lane, SqlError, Scope.Scope>
   /** Reads, and writes that may be repeated: sent again for as long as the connection is the trouble. */
   readonly query: (statement: string, params: ReadonlyArray<unknown>) => Effect.Effect<
     ReadonlyArray<ReadonlyArray<unknown>>,
@@ -104,7 +106,10 @@ export interface Engine {
   >
   /** Whether the member was declared dead and has not come back yet. */
   readonly isLost: () => boolean
-  /** Comes back under a new id after that one was lost, unless somebody else has seen to it. */
+  /**
+   * Comes back under a new id after that one was lost, unless somebody else has seen to it. Several rooms may stand on one
+   * member: each remembers the id under which it holds what it holds, and lets go of it when the member has another one.
+   */
   readonly rejoin: (lost: number) => Effect.Effect<void>
   readonly hint: (hint: Hint) => void
   /** Adds somebody who hears hints. After a time of possible deafness, everybody hears `"missed"`. */
@@ -127,6 +132,18 @@ const rejoinAs = (connection: EngineConnection, lost: number, name: string, leas
     connection.use((session) => session.queryValues("SELECT holdfast.bury_members(ARRAY[$1::bigint])", [lost])),
     join(connection, name, leaseMillis)
   )
+
+/** A lane more for a member that is alive: its row is locked against being declared dead meanwhile. */
+const addLane = `
+INSERT INTO holdfast.lane (member)
+SELECT m.id FROM (SELECT id FROM holdfast.member WHERE id = $1 AND NOT dead FOR SHARE) m
+RETURNING id::float8`
+
+/** A lane that a room has opened, renewed with each id of the member. */
+interface OpenLane {
+  readonly connection: EngineConnection
+  lane: Lane
+}
 
 /** Forgets members that died long ago, with their lanes. */
 const tidy = `
@@ -155,6 +172,7 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
   const first = yield* join(committer, options.name, leaseMillis)
   let current = { id: first.member, lane: makeLane(committer, first.lane, now) }
   let lost = false
+  const opened = new Set<OpenLane>()
 
   // ------------------------------------------------------------------------------------------------ hints
 
@@ -185,8 +203,8 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
 
   const beat = Effect.gen(function*() {
     // To renew the lease is to say that things go on. A group that is stuck for a whole lease says the opposite.
-    const since = current.lane.busySince()
-    if (lost || (since !== undefined && now() - since > leaseMillis)) return
+    const isStuck = ({ busySince }: Lane): boolean => now() - (busySince() ?? now()) > leaseMillis
+    if (lost || isStuck(current.lane) || Array.from(opened).some(({ lane }) => isStuck(lane))) return
     const id = current.id
     const alive = yield* heart.use((session) =>
       session.queryValues(
@@ -240,27 +258,56 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
   )
 
   const one = Semaphore.makeUnsafe(1)
-  const rejoin = (lostId: number): Effect.Effect<void> =>
-    one.withPermit(
-      Effect.suspend(() =>
-        // By then it is buried for certain: nothing of it can be committed any more.
-        current.id !== lostId ?
-          Effect.void :
-          untilAnswered(rejoinAs(committer, lostId, options.name, leaseMillis)).pipe(
-            Effect.map((next) => {
-              current = { id: next.member, lane: makeLane(committer, next.lane, now) }
-              lost = false
-            }),
-            Effect.orDie
-          )
-      )
+
+  /** Nothing where the member has been declared dead meanwhile. */
+  const newLane = (connection: EngineConnection, member: number): Effect.Effect<Lane | undefined, SqlError> =>
+    Effect.map(
+      untilAnswered(connection.use((session) => session.queryValues(addLane, [BigInt(member)]))),
+      ([row]) => row === undefined ? undefined : makeLane(connection, Number(row[0]), now)
     )
+
+  const comeBack = (lostId: number): Effect.Effect<void, SqlError> =>
+    Effect.gen(function*() {
+      // By then it is buried for certain: nothing of it can be committed any more.
+      const next = yield* untilAnswered(rejoinAs(committer, lostId, options.name, leaseMillis))
+      for (const open of opened) {
+        const lane = yield* newLane(open.connection, next.member)
+        if (lane === undefined) return yield* comeBack(next.member)
+        open.lane = lane
+      }
+      current = { id: next.member, lane: makeLane(committer, next.lane, now) }
+      lost = false
+    })
+
+  const rejoin = (lostId: number): Effect.Effect<void> =>
+    one.withPermit(Effect.suspend(() => current.id === lostId ? Effect.orDie(comeBack(lostId)) : Effect.void))
+
+  const openLane = Effect.fnUntraced(function*(name: string) {
+    const connection = yield* session(name, true)
+    const open = yield* one.withPermit(Effect.gen(function*() {
+      let lane = yield* newLane(connection, current.id)
+      while (lane === undefined) {
+        yield* comeBack(current.id)
+        lane = yield* newLane(connection, current.id)
+      }
+      const open: OpenLane = { connection, lane }
+      opened.add(open)
+      return open
+    }))
+    yield* Effect.addFinalizer(() =>
+      Effect.sync(() => {
+        opened.delete(open)
+      })
+    )
+    return () => open.lane
+  })
 
   return Member.of({
     id: () => current.id,
     trouble: () => committer.trouble() ?? reader.trouble(),
     "~engine": {
       lane: () => current.lane,
+      openLane,
       query: (statement, params) => untilAnswered(reader.use((session) => session.queryValues(statement, params))),
       background: (statement, params) => untilAnswered(heart.use((session) => session.queryValues(statement, params))),
       isLost: () => lost,
