@@ -6,6 +6,7 @@
 export * as EventStore from "./EventStore.ts"
 export * as EventStoreError from "./EventStoreError.ts"
 export * as MemoryEventStore from "./MemoryEventStore.ts"
+export * as PostgresEventStore from "./PostgresEventStore.ts"
 export * as RecordedEvent from "./RecordedEvent.ts"
 export * as Selector from "./Selector.ts"
 export * as Subscription from "./Subscription.ts"
