@@ -17,6 +17,8 @@ export class Item {
   /** Who has it now. */
   holder: Subscriber | undefined
   done = false
+  /** Whether the holder has taken it out of the outbox. */
+  taken = false
   /** It is tried again later: until then nothing of its key goes before it. */
   delayed = false
 
@@ -44,6 +46,14 @@ export class Subscriber {
   constructor(bufferSize: number, wake: () => void) {
     this.bufferSize = bufferSize
     this.wake = wake
+  }
+
+  /** Everything that is there for it now. */
+  take(): ReadonlyArray<Item> {
+    const items = this.outbox
+    this.outbox = []
+    for (const item of items) item.taken = true
+    return items
   }
 
   get hasRoom(): boolean {
@@ -168,8 +178,7 @@ export class Distribution {
     if (holder === undefined) return
     item.holder = undefined
     holder.inFlight.delete(item.cursor)
-    const index = holder.outbox.indexOf(item)
-    if (index >= 0) holder.outbox.splice(index, 1)
+    if (!item.taken) holder.outbox.splice(holder.outbox.indexOf(item), 1)
     if (key === undefined) return
     const holding = this.#keys.get(key)
     if (holding !== undefined && --holding.count === 0) this.#keys.delete(key)
@@ -197,6 +206,7 @@ export class Distribution {
 
   #give(item: Item, subscriber: Subscriber): void {
     item.attempt++
+    item.taken = false
     item.holder = subscriber
     subscriber.inFlight.set(item.cursor, item)
     subscriber.outbox.push(item)

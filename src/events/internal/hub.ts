@@ -198,10 +198,10 @@ export class Hub {
         const { ended } = member
         if (ended !== undefined) return Exit.isFailure(ended) ? Effect.failCause(ended.cause) : Cause.done()
         const tenure = this.#tenure
-        const items = member.current.outbox
-        if (tenure === undefined || items.length === 0) return Effect.andThen(member.awake, take)
-        member.current.outbox = []
-        const [first, ...rest] = items.map((item) => new HubDelivery(this, tenure, member, item, item.attempt))
+        if (tenure === undefined || member.current.outbox.length === 0) return Effect.andThen(member.awake, take)
+        const [first, ...rest] = member.current.take().map((item) =>
+          new HubDelivery(this, tenure, member, item, item.attempt)
+        )
         return first === undefined ? take : Effect.succeed([first, ...rest] as const)
       }
     )
