@@ -8,15 +8,40 @@
  * `make` defines a store with the schemas of its events. The service `EventStore` is the same without types: every method
  * takes the id of a store, and data is JSON.
  *
+ * **Example** (A store with two kinds of events)
+ *
+ * ```ts
+ * import { Effect, Layer, Schema } from "effect"
+ * import { EventStore, MemoryEventStore } from "holdfast/events"
+ *
+ * const Departed = Schema.TaggedStruct("Departed", { delay: Schema.Int })
+ * const Landed = Schema.TaggedStruct("Landed", { runway: Schema.String })
+ *
+ * class Flights extends EventStore.make("flights", { events: [Departed, Landed] }) {}
+ *
+ * const program = Effect.gen(function*() {
+ *   const flights = yield* Flights.client()
+ *   yield* flights.appendEvents("AS 123", [Departed.make({ delay: 4 })], { expectedVersion: "noStream" })
+ *   const [first] = yield* flights.getEvents("AS 123", 0, 10)
+ *   return first?.eventType === "Departed" ? first.data.delay : 0
+ * })
+ *
+ * export const delay = Effect.provide(program, Flights.layer.pipe(Layer.provideMerge(MemoryEventStore.layer)))
+ * ```
+ *
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
-import * as Schema from "effect/Schema"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
 import type { EventStoreError, ExpectedVersion } from "./EventStoreError.ts"
-import type { NewEvent, RecordedEvent, StreamInfo } from "./RecordedEvent.ts"
+import { compile, facade } from "./internal/typed.ts"
+import type { Metadata, NewEvent, RecordedEvent, StreamInfo } from "./RecordedEvent.ts"
 import type { Selector } from "./Selector.ts"
+import type { Snapshot } from "./Snapshot.ts"
+import type { StoreConfig, StoreStatus } from "./StoreConfig.ts"
 import type { Delivery, Options, SubscriptionInfo } from "./Subscription.ts"
 
 /**
@@ -26,76 +51,6 @@ import type { Delivery, Options, SubscriptionInfo } from "./Subscription.ts"
  * @category models
  */
 export type Direction = "forward" | "backward"
-
-/**
- * How a store is to be.
- *
- * @since 0.1.0
- * @category schemas
- */
-export const StoreConfig = Schema.Struct({
-  /** What it is for, for people. */
-  description: Schema.optionalKey(Schema.String),
-  /** Whether streams may be deleted with their events. Then positions and numbers may have gaps. */
-  hardDeletes: Schema.optionalKey(Schema.Boolean)
-})
-
-/**
- * How a store is to be.
- *
- * @since 0.1.0
- * @category models
- */
-export type StoreConfig = typeof StoreConfig.Type
-
-/**
- * What is known of a store.
- *
- * @since 0.1.0
- * @category schemas
- */
-export const StoreStatus = Schema.Struct({
-  store: Schema.String,
-  /** The position of the last event; -1 where there is none. */
-  globalPosition: Schema.Int,
-  /** How many streams it has, those that were deleted softly included. */
-  streams: Schema.Int,
-  /** How many persistent subscriptions it has. */
-  subscriptions: Schema.Int,
-  created: Schema.DateTimeUtc
-})
-
-/**
- * What is known of a store.
- *
- * @since 0.1.0
- * @category models
- */
-export type StoreStatus = typeof StoreStatus.Type
-
-/**
- * A state that was built from a stream up to a version, kept so that it need not be built again.
- *
- * @since 0.1.0
- * @category schemas
- */
-export const Snapshot = Schema.Struct({
-  /** Who made it: a projection, an aggregate. */
-  sourceId: Schema.String,
-  eventStreamId: Schema.String,
-  /** The number of the last event that is in it. */
-  version: Schema.Int,
-  record: Schema.Json,
-  created: Schema.DateTimeUtc
-})
-
-/**
- * A state that was built from a stream up to a version.
- *
- * @since 0.1.0
- * @category models
- */
-export type Snapshot = typeof Snapshot.Type
 
 /**
  * How far the stream is expected to be: `"any"` by default.
@@ -261,3 +216,239 @@ export class EventStore extends Context.Service<EventStore, {
   readonly getStoreStatus: (store: string) => Effect.Effect<StoreStatus, EventStoreError>
   readonly getStoreConfig: (store: string) => Effect.Effect<StoreConfig, EventStoreError>
 }>()("holdfast/events/EventStore") {}
+
+// ------------------------------------------------------------------------------------------------ typed stores
+
+/**
+ * The runtime type identifier of definitions.
+ *
+ * @since 0.1.0
+ * @category type IDs
+ */
+export const TypeId: TypeId = "~holdfast/events/EventStore"
+
+/**
+ * The type-level identifier of definitions.
+ *
+ * @since 0.1.0
+ * @category type IDs
+ */
+export type TypeId = "~holdfast/events/EventStore"
+
+/**
+ * The schema of a type of events: a `Schema.TaggedStruct` or `Schema.TaggedClass`, whose tag is the event type, and which
+ * encodes and decodes without services.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type EventSchema = Schema.Top & {
+  readonly DecodingServices: never
+  readonly EncodingServices: never
+  readonly Type: { readonly _tag: string }
+  readonly fields: { readonly _tag: { readonly schema: { readonly literal: unknown } } }
+}
+
+/**
+ * An event as it was stored, before it is decoded.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface StoredEvent {
+  readonly eventType: string
+  readonly data: Schema.Json
+}
+
+/**
+ * Makes the present form of an event out of an earlier one, by the type under which it was stored. It is called for every
+ * event of that type, so it has to know which form it is given.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Upcast = (event: StoredEvent, recorded: RecordedEvent) => StoredEvent
+
+/**
+ * The definition of a store. Made by `make`; extend it to give it a name of its own.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Definition<in out Id extends string, in out Events extends EventSchema> {
+  new(_: never): {}
+  readonly [TypeId]: typeof TypeId
+  /** The id under which it is kept. Renaming it loses it. */
+  readonly id: Id
+  readonly events: ReadonlyArray<Events>
+  readonly "~Event": Events
+
+  /** The store, with the types of its events. It has to be there: `layer` makes it. */
+  client<Self extends Any>(this: Self): Effect.Effect<Store<Self>, never, EventStore>
+
+  /** Makes the store where it is not there. */
+  readonly layer: Layer.Layer<never, EventStoreError, EventStore>
+}
+
+/**
+ * Any definition.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Any {
+  readonly [TypeId]: typeof TypeId
+  readonly id: string
+  readonly events: ReadonlyArray<EventSchema>
+  readonly "~Event": EventSchema
+}
+
+/**
+ * The events of a store, decoded.
+ *
+ * @since 0.1.0
+ * @category utility types
+ */
+export type EventOf<Self extends Any> = Self["~Event"]["Type"]
+
+/**
+ * An event with what is recorded beside it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Envelope<out E> extends Omit<NewEvent, "data" | "eventType"> {
+  readonly event: E
+}
+
+/**
+ * A recorded event with its data decoded: `eventType` tells which it is.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Recorded<E> = E extends { readonly _tag: infer Tag }
+  ? Omit<RecordedEvent, "data" | "eventType"> & { readonly eventType: Tag; readonly data: E }
+  : never
+
+/**
+ * What a typed subscription is about: by default all events of the types that the definition knows. At most one of
+ * `eventType`, `eventStreamId` and `selector` may be said.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface SubscribeOptions<Tag> extends Options {
+  readonly eventType?: Tag | ReadonlyArray<Tag> | undefined
+  readonly eventStreamId?: string | undefined
+}
+
+/**
+ * A store, with the types of its events.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Store<Self extends Any> {
+  readonly id: Self["id"]
+  /** See `EventStore.appendEvents`. What a schema refuses is `InvalidEvent`. */
+  readonly appendEvents: (
+    eventStreamId: string,
+    events: ReadonlyArray<EventOf<Self> | Envelope<EventOf<Self>>>,
+    options?: AppendOptions
+  ) => Effect.Effect<number, EventStoreError>
+  /** See `EventStore.getEvents`. What does not decode is `EventUndecodable`. */
+  readonly getEvents: (
+    eventStreamId: string,
+    start: number,
+    count: number,
+    direction?: Direction
+  ) => Effect.Effect<ReadonlyArray<Recorded<EventOf<Self>>>, EventStoreError>
+  readonly getVersion: (eventStreamId: string) => Effect.Effect<number, EventStoreError>
+  readonly streamForward: (
+    eventStreamId: string,
+    options?: ReadOptions
+  ) => Stream.Stream<Recorded<EventOf<Self>>, EventStoreError>
+  readonly streamBackward: (
+    eventStreamId: string,
+    options?: ReadOptions
+  ) => Stream.Stream<Recorded<EventOf<Self>>, EventStoreError>
+  readonly readAll: (
+    options?: ReadOptions & { readonly direction?: Direction | undefined }
+  ) => Stream.Stream<Recorded<EventOf<Self>>, EventStoreError>
+  /** See `EventStore.subscribe`. */
+  readonly subscribe: <const Tag extends EventOf<Self>["_tag"] = EventOf<Self>["_tag"]>(
+    options?: SubscribeOptions<Tag>
+  ) => Stream.Stream<Delivery<Recorded<Extract<EventOf<Self>, { readonly _tag: Tag }>>>, EventStoreError>
+  /** Decodes an event of this store that was read without its types, in a transactional handler for instance. */
+  readonly decode: (event: RecordedEvent) => Effect.Effect<Recorded<EventOf<Self>>, EventStoreError>
+}
+
+/**
+ * An event with an id or with metadata of its own.
+ *
+ * **Example** (Correlated events)
+ *
+ * ```ts
+ * import { EventStore } from "holdfast/events"
+ *
+ * declare const departed: { readonly _tag: "Departed"; readonly delay: number }
+ *
+ * export const event = EventStore.envelope(departed, { metadata: { correlationId: "booking 7", user: "ada" } })
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const envelope = <E>(
+  event: E,
+  options: { readonly eventId?: string | undefined; readonly metadata?: Metadata | undefined }
+): Envelope<E> => ({ ...options, event })
+
+/**
+ * Defines a store: its id, and the schemas of its events. `upcast` has a function for each type of events that was stored in
+ * another form, or under another name, than it has now.
+ *
+ * **Example** (An event that was renamed)
+ *
+ * ```ts
+ * import { Schema } from "effect"
+ * import { EventStore } from "holdfast/events"
+ *
+ * export class Flights extends EventStore.make("flights", {
+ *   events: [Schema.TaggedStruct("Departed", { delayMinutes: Schema.Int })],
+ *   upcast: { TookOff: ({ data }) => ({ eventType: "Departed", data: { delayMinutes: Number(data) } }) }
+ * }) {}
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = <const Id extends string, const Events extends ReadonlyArray<EventSchema>>(
+  id: Id,
+  options: {
+    readonly events: Events
+    readonly config?: StoreConfig | undefined
+    readonly upcast?: Readonly<Record<string, Upcast>> | undefined
+  }
+): Definition<Id, Events[number]> => {
+  const compiled = compile(id, options.events, options.upcast ?? {})
+  class EventStoreDefinition {
+    static readonly [TypeId] = TypeId
+    static readonly id = id
+    static readonly events = options.events
+    static readonly client = () => EventStore.useSync((events) => facade(events, compiled))
+    static readonly layer = Layer.effectDiscard(
+      EventStore.use((events) =>
+        Effect.catchReason(
+          events.createStore(id, options.config),
+          "EventStoreError",
+          "AlreadyExists",
+          () => Effect.void
+        )
+      )
+    )
+  }
+  // Statics are all there is to it; the phantom type has no value.
+  return EventStoreDefinition as unknown as Definition<Id, Events[number]>
+}

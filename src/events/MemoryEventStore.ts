@@ -9,7 +9,7 @@ import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import { EventStore, type Snapshot, type StoreConfig } from "./EventStore.ts"
+import { EventStore } from "./EventStore.ts"
 import {
   DuplicateEvent,
   EventNotFound,
@@ -28,6 +28,8 @@ import { Signal } from "./internal/signal.ts"
 import type { EncodedEvent, EventStorage, Placed } from "./internal/storage.ts"
 import { all, type Metadata, type RecordedEvent, type StreamInfo } from "./RecordedEvent.ts"
 import type { Selector } from "./Selector.ts"
+import type { Snapshot } from "./Snapshot.ts"
+import type { StoreConfig } from "./StoreConfig.ts"
 
 interface Stream {
   readonly created: DateTime.Utc

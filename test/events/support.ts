@@ -17,8 +17,17 @@ export const layer = ({ events, member, url }: Options) =>
   PostgresEventStore.layer.pipe(
     Layer.provideMerge(PgClient.layer({ url, maxConnections: 8 })),
     Layer.provide(Layer.mergeAll(
-      Layer.succeed(Member.MemberOptions, { lease: "5 seconds", statementTimeout: "30 seconds", name: "test", ...member }),
-      Layer.succeed(PostgresEventStore.EventStoreOptions, { timeout: "10 seconds", pollInterval: "1 second", ...events }),
+      Layer.succeed(Member.MemberOptions, {
+        lease: "5 seconds",
+        statementTimeout: "30 seconds",
+        name: "test",
+        ...member
+      }),
+      Layer.succeed(PostgresEventStore.EventStoreOptions, {
+        timeout: "10 seconds",
+        pollInterval: "1 second",
+        ...events
+      }),
       Layer.succeed(References.MinimumLogLevel, process.env["HOLDFAST_TEST_LOG"] === undefined ? "None" : "All")
     ))
   )

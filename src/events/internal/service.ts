@@ -8,7 +8,7 @@ import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { traced } from "../../member/internal/tracing.ts"
-import type { Direction, EventStore, ReadOptions, StoreConfig } from "../EventStore.ts"
+import type { Direction, EventStore, ReadOptions } from "../EventStore.ts"
 import {
   AlreadyExists,
   DuplicateEvent,
@@ -24,6 +24,7 @@ import {
 } from "../EventStoreError.ts"
 import { all, type NewEvent, type RecordedEvent, type StreamInfo } from "../RecordedEvent.ts"
 import * as Selector from "../Selector.ts"
+import type { StoreConfig } from "../StoreConfig.ts"
 import {
   checkCount,
   checkEventId,

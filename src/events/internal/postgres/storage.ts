@@ -9,7 +9,6 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { SqlError } from "effect/sql/SqlError"
 import type * as Member from "../../../member/Member.ts"
-import type { Snapshot, StoreConfig } from "../../EventStore.ts"
 import {
   DuplicateEvent,
   EventNotFound,
@@ -24,6 +23,8 @@ import {
 } from "../../EventStoreError.ts"
 import { all } from "../../RecordedEvent.ts"
 import type { Selector } from "../../Selector.ts"
+import type { Snapshot } from "../../Snapshot.ts"
+import type { StoreConfig } from "../../StoreConfig.ts"
 import { failure } from "../checks.ts"
 import { matches, streamOf, textOf } from "../matching.ts"
 import { Signal } from "../signal.ts"
