@@ -149,11 +149,13 @@ describe("the package", () => {
       "",
       "/dbtypes",
       "/durable",
+      "/events",
       "/datastore",
       "/member",
       "/dbtypes/IntegerRange",
       "/durable/DurableServer",
-      "/testing/EmbeddedPostgres"
+      "/testing/EmbeddedPostgres",
+      "/testing/EventStoreSuite"
     ]
     write(
       "imports.js",
@@ -168,6 +170,7 @@ describe("the package", () => {
     const names = new Map(lines.map(([path = "", , names = ""]) => [path, names.split(",")]))
     assert.includeMembers(names.get("") ?? [], ["Datastore", "DurableNode", "DurableServer", "Member"])
     assert.includeMembers(names.get("") ?? [], ["DbTypes", "IntegerRange", "Interval"])
+    assert.includeMembers(names.get("") ?? [], ["EventStore", "MemoryEventStore", "PostgresEventStore"])
     assert.includeMembers(names.get("/durable/DurableServer") ?? [], ["make"])
     assert.includeMembers(names.get("/dbtypes/IntegerRange") ?? [], ["IntegerRange", "fromString", "make"])
     // The optional peers are not installed here: whatever needs them has a path of its own.
@@ -200,6 +203,7 @@ describe("the package", () => {
     const internal = [
       "holdfast/dbtypes/internal/range",
       "holdfast/durable/internal/definition",
+      "holdfast/events/internal/storage",
       "holdfast/datastore/internal/identifier",
       "holdfast/member/internal/lane",
       "holdfast/testing/internal/keeper",
