@@ -56,12 +56,10 @@ const program = Effect.gen(function*() {
   yield* Console.log(`${shown} departures shown, ${(yield* departures.getVersion("$all")) + 1} in the store`)
 })
 
-program.pipe(
-  Effect.provide(Departures.layer.pipe(
-    Layer.provideMerge(PostgresEventStore.layer),
-    Layer.provide(EmbeddedPostgres.layerClient),
-    Layer.provide(EmbeddedPostgres.layerOrUrl({ dataDirectory: ".tmp/board" }))
-  )),
-  Effect.provide(NodeServices.layer),
-  NodeRuntime.runMain
+const Live = Departures.layer.pipe(
+  Layer.provideMerge(PostgresEventStore.layer),
+  Layer.provide(EmbeddedPostgres.layerClient),
+  Layer.provide(EmbeddedPostgres.layerOrUrl({ dataDirectory: ".tmp/board" }))
 )
+
+NodeRuntime.runMain(Effect.provide(program, Layer.merge(Live, NodeServices.layer)))

@@ -122,6 +122,9 @@ export const checkSelector = (selector: Selector.Selector): EventStoreError | un
 /** No single value may be so large that a statement which carries it cannot be sent. */
 const maxTextLength = 64 * 1024 * 1024
 
+/** Nor may all events of an append together: they go in one. */
+const maxAppendLength = 2 * maxTextLength
+
 const jsonText = (value: unknown): Checked<string> => {
   try {
     const text = JSON.stringify(value)
@@ -150,6 +153,7 @@ export const encodeEvents = (
   newId: () => string
 ): ReadonlyArray<EncodedEvent> | EventStoreError => {
   const encoded: Array<EncodedEvent> = []
+  let length = 0
   const refuse = (field: string, issue: string) => failure(new InvalidEvent({ store, eventStreamId, field, issue }))
   for (const event of events) {
     const typeIssue = nameIssue(event.eventType)
@@ -164,6 +168,10 @@ export const encodeEvents = (
     if (!data.ok) return refuse("data", data.issue)
     const meta = metadata === undefined ? undefined : jsonText(metadata)
     if (meta?.ok === false) return refuse("metadata", meta.issue)
+    length += data.value.length + (meta?.value.length ?? 0)
+    if (length > maxAppendLength) {
+      return refuse("data", `Expected at most ${maxAppendLength} characters in all events of an append`)
+    }
     encoded.push({
       id: eventId?.toLowerCase() ?? newId(),
       idGiven: eventId !== undefined,

@@ -12,6 +12,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import {
@@ -143,6 +144,7 @@ export class Hub {
   readonly #progress = new Signal()
   #fiber: Fiber.Fiber<void> | undefined
   #ended: EventStoreError | undefined
+  #isOver = false
 
   readonly #storage: EventStorage
   readonly settings: HubSettings
@@ -158,8 +160,9 @@ export class Hub {
     return this.#members.size === 0
   }
 
+  /** Whether it has come to an end by itself, and another one is to take its place. */
   get hasEnded(): boolean {
-    return this.#ended !== undefined
+    return this.#isOver
   }
 
   // ---------------------------------------------------------------------------------------------- subscribers
@@ -300,9 +303,9 @@ export class Hub {
     )
     return Effect.onExit(patient, (exit) =>
       Effect.sync(() => {
+        this.#isOver = true
         if (Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)) return
-        const squashed = Cause.findErrorOption(exit.cause)
-        if (squashed._tag === "Some") this.#ended = squashed.value
+        this.#ended = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
         for (const member of this.#members) member.end(Exit.failCause(exit.cause))
       })).pipe(Effect.exit, Effect.asVoid)
   })

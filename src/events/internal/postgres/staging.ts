@@ -9,7 +9,7 @@ import type * as PgClient from "@effect/sql-pg/PgClient"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
-import { sqlState } from "../../../datastore/internal/sqlState.ts"
+import { errorText, sqlState } from "../../../datastore/internal/sqlState.ts"
 import { type EventStoreError, IsolationNotSupported, StoreNotFound, StoreUnavailable } from "../../EventStoreError.ts"
 import { failure } from "../checks.ts"
 import type { Append } from "../storage.ts"
@@ -34,7 +34,7 @@ const failed = (store: string) => (error: SqlError): EventStoreError =>
   sqlState(error) === "3F000"
     ? failure(new StoreNotFound({ store }))
     : failure(
-      new StoreUnavailable({ store, operation: "appendEvents", detail: error.message, mayBeDone: false })
+      new StoreUnavailable({ store, operation: "appendEvents", detail: errorText(error), mayBeDone: false })
     )
 
 export const stage = (
