@@ -26,7 +26,8 @@ import type { RecordedEvent } from "../RecordedEvent.ts"
 import type { Selector } from "../Selector.ts"
 import type { Delivery, Nack } from "../Subscription.ts"
 import { failure } from "./checks.ts"
-import { Distribution, type Item, Subscriber } from "./distribution.ts"
+import { Consumer } from "./consumer.ts"
+import { Distribution, type Item } from "./distribution.ts"
 import * as metrics from "./metrics.ts"
 import { Signal } from "./signal.ts"
 import type { Checkpointed, Claimed, EventStorage } from "./storage.ts"
@@ -65,11 +66,11 @@ class Tenure {
 class HubDelivery implements Delivery {
   readonly #hub: Hub
   readonly #tenure: Tenure
-  readonly #subscriber: Member
+  readonly #subscriber: Consumer
   readonly #item: Item
   readonly attempt: number
 
-  constructor(hub: Hub, tenure: Tenure, subscriber: Member, item: Item, attempt: number) {
+  constructor(hub: Hub, tenure: Tenure, subscriber: Consumer, item: Item, attempt: number) {
     this.#hub = hub
     this.#tenure = tenure
     this.#subscriber = subscriber
@@ -100,45 +101,8 @@ class HubDelivery implements Delivery {
   }
 }
 
-/** A subscriber of this process, through all claims. */
-class Member {
-  current: Subscriber
-  ended: Exit.Exit<void, EventStoreError> | undefined
-  #resume: (() => void) | undefined
-
-  readonly bufferSize: number
-
-  constructor(bufferSize: number) {
-    this.bufferSize = bufferSize
-
-    this.current = this.fresh()
-  }
-
-  fresh(): Subscriber {
-    return new Subscriber(this.bufferSize, () => this.wake())
-  }
-
-  wake(): void {
-    const resume = this.#resume
-    this.#resume = undefined
-    resume?.()
-  }
-
-  readonly awake: Effect.Effect<void> = Effect.callback<void>((resume) => {
-    this.#resume = () => resume(Effect.void)
-    return Effect.sync(() => {
-      this.#resume = undefined
-    })
-  })
-
-  end(exit: Exit.Exit<void, EventStoreError>): void {
-    this.ended ??= exit
-    this.wake()
-  }
-}
-
 export class Hub {
-  readonly #members = new Set<Member>()
+  readonly #consumers = new Set<Consumer>()
   #tenure: Tenure | undefined
   /** Something was taken or done: there may be room to read on, or reason to write the checkpoint. */
   readonly #progress = new Signal()
@@ -157,7 +121,7 @@ export class Hub {
   }
 
   get isEmpty(): boolean {
-    return this.#members.size === 0
+    return this.#consumers.size === 0
   }
 
   /** Whether it has come to an end by itself, and another one is to take its place. */
@@ -172,38 +136,38 @@ export class Hub {
     const { concurrencyLimit, name, store } = this.settings
     return Effect.acquireRelease(
       Effect.suspend(() => {
-        if (this.#members.size >= concurrencyLimit) {
+        if (this.#consumers.size >= concurrencyLimit) {
           return Effect.fail(failure(new TooManySubscribers({ store, name, concurrencyLimit })))
         }
-        const member = new Member(bufferSize)
-        this.#members.add(member)
-        this.#tenure?.distribution.join(member.current)
+        const consumer = new Consumer(bufferSize)
+        this.#consumers.add(consumer)
+        this.#tenure?.distribution.join(consumer.current)
         this.#progress.changed()
         const running = this.#fiber === undefined
           ? Effect.map(Effect.forkIn(this.#run, this.#scope), (fiber) => {
             this.#fiber = fiber
           })
           : Effect.void
-        return Effect.as(running, member)
+        return Effect.as(running, consumer)
       }),
-      (member) =>
+      (consumer) =>
         Effect.sync(() => {
-          this.#members.delete(member)
-          this.#tenure?.distribution.leave(member.current)
+          this.#consumers.delete(consumer)
+          this.#tenure?.distribution.leave(consumer.current)
           this.#progress.changed()
         })
-    ).pipe(Effect.map((member) => Stream.fromPull(Effect.succeed(this.#pull(member)))))
+    ).pipe(Effect.map((consumer) => Stream.fromPull(Effect.succeed(this.#pull(consumer)))))
   }
 
-  #pull(member: Member) {
+  #pull(consumer: Consumer) {
     const take: Effect.Effect<readonly [Delivery, ...Array<Delivery>], EventStoreError | Cause.Done> = Effect.suspend(
       () => {
-        const { ended } = member
+        const { ended } = consumer
         if (ended !== undefined) return Exit.isFailure(ended) ? Effect.failCause(ended.cause) : Cause.done()
         const tenure = this.#tenure
-        if (tenure === undefined || member.current.outbox.length === 0) return Effect.andThen(member.awake, take)
-        const [first, ...rest] = member.current.take().map((item) =>
-          new HubDelivery(this, tenure, member, item, item.attempt)
+        if (tenure === undefined || consumer.current.outbox.length === 0) return Effect.andThen(consumer.awake, take)
+        const [first, ...rest] = consumer.current.take().map((item) =>
+          new HubDelivery(this, tenure, consumer, item, item.attempt)
         )
         return first === undefined ? take : Effect.succeed([first, ...rest] as const)
       }
@@ -214,7 +178,7 @@ export class Hub {
   /** The item of this event that a subscriber here has. */
   acknowledge(eventId: string): Effect.Effect<void, EventStoreError> | undefined {
     const tenure = this.#tenure
-    for (const { current } of this.#members) {
+    for (const { current } of this.#consumers) {
       for (const item of current.inFlight.values()) {
         if (tenure !== undefined && item.event.eventId === eventId) return this.finish(tenure, [item])
       }
@@ -232,12 +196,12 @@ export class Hub {
     return Effect.void
   }
 
-  nack(tenure: Tenure, member: Member, item: Item, how: Nack): Effect.Effect<void, EventStoreError> {
+  nack(tenure: Tenure, consumer: Consumer, item: Item, how: Nack): Effect.Effect<void, EventStoreError> {
     return Effect.suspend(() => {
       if (tenure !== this.#tenure) return Effect.fail(this.#lost())
       switch (how.action) {
         case "stop":
-          return Effect.sync(() => member.end(Exit.void))
+          return Effect.sync(() => consumer.end(Exit.void))
         case "retry": {
           const millis = how.delay === undefined ? 0 : Duration.toMillis(Duration.fromInputUnsafe(how.delay))
           tenure.distribution.retry(item, millis > 0)
@@ -306,7 +270,7 @@ export class Hub {
         this.#isOver = true
         if (Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)) return
         this.#ended = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
-        for (const member of this.#members) member.end(Exit.failCause(exit.cause))
+        for (const consumer of this.#consumers) consumer.end(Exit.failCause(exit.cause))
       })).pipe(Effect.exit, Effect.asVoid)
   })
 
@@ -316,13 +280,13 @@ export class Hub {
       const { name, partitionBy, store } = this.settings
       const tenure = new Tenure(claim, partitionBy)
       this.#tenure = tenure
-      for (const member of this.#members) {
-        member.current = member.fresh()
-        tenure.distribution.join(member.current)
+      for (const consumer of this.#consumers) {
+        tenure.distribution.join(consumer.renew())
       }
       return Effect.raceFirst(this.#read(tenure), this.#checkpoint(tenure)).pipe(
         Effect.onExit((exit) => {
           this.#tenure = undefined
+          for (const consumer of this.#consumers) consumer.renew()
           return Exit.isSuccess(exit) && exit.value === "gone"
             ? Effect.void
             : Effect.ignore(Effect.andThen(this.#write(tenure), this.#storage.release(store, claim)))
