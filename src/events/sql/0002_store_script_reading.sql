@@ -72,7 +72,7 @@ RETURNS TABLE (
   FROM store_schema.event e WHERE e.position <= p_start ORDER BY e.position DESC LIMIT p_count
 $$;
 
--- What a subscription to more than one stream is given: of the next p_window positions after one, the events that are
+-- What a subscription to more than one stream is given: of the next p_window events after a position, those that are
 -- selected. In every row is the last position there was, and so there is at least one row. Text that jsonb does not take is
 -- not compared here: such events are given out, for the process to look at.
 CREATE FUNCTION store_schema.scan(
@@ -86,9 +86,9 @@ CREATE FUNCTION store_schema.scan(
   SELECT (SELECT c.last FROM store_schema.counter c), e.position, e.position, e.stream, e.version, e.id::text, e.type,
     e.data, e.metadata, e.data_type, e.metadata_type, e.created_epoch, NULL::double precision
   FROM (SELECT 1) AS one LEFT JOIN LATERAL (
-    SELECT * FROM store_schema.event e
-    WHERE e.position > p_after AND e.position <= p_after + p_window
-      AND (p_types IS NULL OR e.type = ANY (p_types))
+    -- The inner limit has the planner walk the index in order, and stop.
+    SELECT * FROM (SELECT * FROM store_schema.event e WHERE e.position > p_after ORDER BY e.position LIMIT p_window) e
+    WHERE (p_types IS NULL OR e.type = ANY (p_types))
       AND (p_stream IS NULL OR e.stream = p_stream)
       AND (p_id IS NULL OR e.id = p_id)
       AND (p_version IS NULL OR e.version = p_version)

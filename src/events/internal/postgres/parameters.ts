@@ -87,12 +87,12 @@ export const placedOf = (row: Row, at: number, streamId?: string): Placed | unde
     dataContentType: typeof row[at + 8] === "string" ? String(row[at + 8]) : json,
     metadataContentType: typeof row[at + 9] === "string" ? String(row[at + 9]) : json,
     created: dateOf(row[at + 10]),
-    createdEpoch: Number(row[at + 10]),
-    ...(typeof link === "number" && streamId !== undefined
-      ? { link: { eventStreamId: streamId, eventNumber: link } }
-      : {})
+    createdEpoch: Number(row[at + 10])
   }
-  return { cursor: Number(row[at]), event }
+  const cursor = Number(row[at])
+  return typeof link === "number" && streamId !== undefined
+    ? { cursor, event: { ...event, link: { eventStreamId: streamId, eventNumber: link } } }
+    : { cursor, event }
 }
 
 export const streamInfoOf = ([name, version, created, deleted]: Row): StreamInfo => ({

@@ -36,7 +36,7 @@ import * as reading from "./reader.ts"
 import { isInTransaction, stage } from "./staging.ts"
 import { subscriptionsOf } from "./subscriptions.ts"
 
-/** How many positions a scan with a filter looks at in one go. */
+/** How many events a scan with a filter looks at in one go. */
 const scanWindow = 20_000
 
 /** A filter in the form of the statement's parameters. What jsonb does not take is not compared in the database. */
