@@ -1,5 +1,5 @@
 /**
- * Processes with persistent subscriptions, killed and restarted at random while others append: every event is handled, in
+ * Processes with persistent subscriptions, stopped, killed and restarted at random while others append: every event is handled, in
  * order; and by the transactional ones exactly once, as the rows that they wrote tell. When it fails it prints its seed.
  *
  * It takes some seconds; HOLDFAST_TEST_SECONDS=60 makes it a minute.
@@ -42,7 +42,14 @@ layer(TestPostgres.layer, { excludeTestServices: true })("KilledSubscribers", (i
             const child = yield* Processes.start(program, ["killed", String(yield* Random.nextIntBetween(1, 5))], env)
             yield* child.line("ready")
             yield* Effect.sleep(yield* Random.nextIntBetween(100, 1500))
-            yield* child.signal(["SIGKILL", "SIGKILL", "SIGTERM"][kills++ % 3] === "SIGTERM" ? "SIGTERM" : "SIGKILL")
+            if (kills++ % 3 === 1) {
+              // Stopped past its lease it is given up, and goes on as if nothing had been.
+              yield* child.signal("SIGSTOP")
+              yield* Effect.sleep("1500 millis")
+              yield* child.signal("SIGCONT")
+              yield* Effect.sleep("300 millis")
+            }
+            yield* child.signal("SIGKILL")
             yield* child.ended
           }))
         }
