@@ -64,7 +64,9 @@ const run = Effect.fnUntraced(function*(withKeys: boolean) {
       const item = withKeys ? subscriber.has[0] : yield* one(subscriber.has)
       if (item === undefined) continue
       subscriber.has.splice(subscriber.has.indexOf(item), 1)
-      const wantsRetry = !withKeys && action > 90
+      // What is in flight behind it already is not taken back: with keys, only the last of its key is given back here.
+      const others = [...subscriber.self.inFlight.values()].filter(({ key }) => key === item.key)
+      const wantsRetry = action > 90 && (!withKeys || others.length === 1)
       if (wantsRetry) {
         const isDelayed = action > 95
         distribution.retry(item, isDelayed)
