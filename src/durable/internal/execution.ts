@@ -9,16 +9,21 @@ import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { DurableServerError, MessageParked } from "../DurableServerError.ts"
-import type { Member, Reply, StoredMessage, Verdict } from "../DurableStorage.ts"
+import type { Member, OpenTransaction, Reply, ScheduledId, StoredMessage, Verdict } from "../DurableStorage.ts"
 import { Actions, type Committed } from "./actions.ts"
 import * as Answer from "./answer.ts"
-import type { Checked } from "./definition.ts"
 import type { Attempts, Environment, Server, Settlement } from "./environment.ts"
 import { handle, type Handled, initialise, nothingStaged, type Registration, type Staged } from "./handling.ts"
+import { LaterWrites, nameOf } from "./later.ts"
 import { Locked } from "./locked.ts"
 import type { Message } from "./message.ts"
 import { HandlerOutcome } from "./outcome.ts"
-import { Draft, type State, type Step } from "./transition.ts"
+import type { State, Stored } from "./state/stored.ts"
+import { Draft, type Step } from "./transition.ts"
+
+/** What a handler has opened for its step. */
+const transactionOf = (handled: Handled): OpenTransaction | undefined =>
+  handled._tag === "Outcome" || handled._tag === "Lock" ? handled.staged.transaction : undefined
 
 /** The state stays, and nothing else happens. */
 const unchanged = new HandlerOutcome(undefined, undefined)
@@ -29,7 +34,11 @@ export class Execution {
   readonly #server: Server
   readonly #environment: Environment
   #version = 0
+  /** The version of the definition that the state was stored by. */
+  #storedVersion = 1
   #state: State | undefined
+  /** What is stored of a state that is passed over. */
+  #instead: Stored | undefined
   #taken = 0
   #draft: Draft | undefined
   #inFlight: Draft | undefined
@@ -38,12 +47,14 @@ export class Execution {
   #busy = false
   #isBackingOff = false
   #running: { readonly message: Message; fiber: Fiber.Fiber<unknown, unknown> | undefined } | undefined
-  /** What a handler answered while the step before it was in flight. */
-  #afterFlight: (() => void) | undefined
+  /** What a handler answered while the step before it was not decided. */
+  #afterFlight: { readonly resume: () => void; readonly discard: () => void } | undefined
   /** Goes up when everything under way became void. */
   #epoch = 0
   /** Encode every single state: the last batch held one that does not encode, and it must be told which. */
   #careful = false
+  /** Messages for later that could not be cancelled any more when a step tried to: its handlers are run again, and told so. */
+  readonly #missed = new Set<string>()
   readonly #attempts = new Map<string, Attempts>()
   readonly #actions: Actions
   /** What goes on under a lock. */
@@ -57,17 +68,21 @@ export class Execution {
     this.#actions = new Actions(environment.fork)
   }
 
-  /** Starts on a state: none where the server is new, and `init` is to give one. */
+  /** Starts on a state: none where `init` is to give one, perhaps in the place of what is stored and passed over. */
   begin(
     registration: Registration,
     version: number,
     taken: number,
     state: State | undefined,
-    lock: StoredMessage | undefined
+    storedVersion: number,
+    lock: StoredMessage | undefined,
+    instead: Stored | undefined
   ): void {
     this.#version = version
+    this.#storedVersion = storedVersion
     this.#taken = taken
     this.#state = state
+    this.#instead = instead
     this.#locked = this.#lockedBy(registration, lock)
   }
 
@@ -159,6 +174,7 @@ export class Execution {
   /** Goes on with what is under a lock, and ends it where it has come to its conclusion. */
   #goOnLocked(registration: Registration, locked: Locked): void {
     locked.begin()
+    if (this.#draft !== undefined && this.#isFull(registration, this.#draft)) return
     const { conclusion, message } = locked
     const state = this.#current
     if (conclusion === undefined || locked.isConcluding || state === undefined) return
@@ -185,7 +201,7 @@ export class Execution {
   }
 
   #isFull(registration: Registration, draft: Draft): boolean {
-    return draft.stop !== undefined || typeof draft.lock === "object" ||
+    return draft.stop !== undefined || typeof draft.lock === "object" || draft.transaction !== undefined ||
       draft.steps.length >= (this.#careful ? 1 : registration.maxBatch)
   }
 
@@ -243,7 +259,7 @@ export class Execution {
         const cause = Exit.isFailure(exit) ? exit.cause : Cause.die(new Error(`init gives no state: ${made?.issue}`))
         return this.#failed(registration, message, cause)
       }
-      this.#state = { value: made.value, text: undefined }
+      this.#state = { value: made.value, stored: undefined, instead: this.#instead }
       return go(this.#state)
     }
     const exit = initialise(registration, this.#server.decodedKey, this.#wait(message, use))
@@ -259,19 +275,32 @@ export class Execution {
       this.#server,
       message,
       state.value,
-      this.#wait(message, (result: Handled) => this.#conclude(registration, message, result))
+      this.#mayCancel,
+      this.#wait(message, (result: Handled) => this.#conclude(registration, message, result), transactionOf)
     )
     return handled === undefined ? false : this.#conclude(registration, message, handled)
   }
 
+  /** Whether a message for later may still be there. If it is not, the commit refuses the step, and tells. */
+  readonly #mayCancel = (id: ScheduledId): boolean =>
+    !this.#missed.has(nameOf(id)) && this.#draft?.later?.hasCancelled(id) !== true &&
+    this.#inFlight?.later?.hasCancelled(id) !== true
+
   /** For something that has to be waited for: what comes of it counts only if nothing became void meanwhile. */
-  #wait<A>(message: Message, use: (result: A) => boolean) {
+  #wait<A>(
+    message: Message,
+    use: (result: A) => boolean,
+    transactionOf: (result: A) => OpenTransaction | undefined = () => undefined
+  ) {
     const epoch = this.#epoch
     const done = (result: A): void => {
-      if (epoch !== this.#epoch) return
-      if (this.#inFlight !== undefined) {
-        this.#afterFlight = () => done(result)
-        return
+      const transaction = transactionOf(result)
+      const discard = () => this.#close(transaction)
+      if (epoch !== this.#epoch) return discard()
+      // A transaction is committed with a step of its own.
+      if (this.#inFlight !== undefined || (transaction !== undefined && this.#draft !== undefined)) {
+        this.#afterFlight = { resume: () => done(result), discard }
+        return this.announce()
       }
       this.#running = undefined
       if (use(result)) {
@@ -296,15 +325,16 @@ export class Execution {
         const answer = outcome.value === undefined
           ? Answer.nothing
           : { _tag: "Success" as const, value: outcome.value }
-        return this.#add(registration, message, answer, outcome, staged)
+        return this.#addOrClose(registration, message, answer, outcome, staged)
       }
       case "Lock": {
         if (this.#locked !== undefined && !this.#locked.isConcluding) {
+          this.#close(handled.staged.transaction)
           return this.#failed(registration, message, Cause.die(new Error("the server is locked already")))
         }
         const { lock, staged } = handled
         const outcome = new HandlerOutcome(undefined, lock.next, "later", lock.actions)
-        return this.#add(registration, message, Answer.nothing, outcome, staged, true)
+        return this.#addOrClose(registration, message, Answer.nothing, outcome, staged, true)
       }
       case "Failure":
         if (message.mode === "cast") this.#environment.castFailed(this.#server, message, handled.error)
@@ -312,6 +342,24 @@ export class Execution {
       case "Defect":
         return this.#failed(registration, message, handled.cause)
     }
+  }
+
+  /** Adds a handled message to the step; what it was to be committed in ends where that cannot be done. */
+  #addOrClose(
+    registration: Registration,
+    message: Message,
+    answer: Answer.Answer,
+    outcome: HandlerOutcome,
+    staged: Staged,
+    locks = false
+  ): boolean {
+    const going = this.#add(registration, message, answer, outcome, staged, locks)
+    if (this.#draft?.transaction !== staged.transaction) this.#close(staged.transaction)
+    return going
+  }
+
+  #close(transaction: OpenTransaction | undefined): void {
+    if (transaction !== undefined) this.#environment.fork(transaction.close)
   }
 
   /** Adds a handled message to the step. */
@@ -333,17 +381,16 @@ export class Execution {
       if (!made.ok) {
         return this.#failed(registration, message, Cause.die(new Error(`the next state is none: ${made.issue}`)))
       }
-      state = { value: made.value, text: undefined }
+      state = { value: made.value, stored: undefined }
       if (this.#careful) {
-        const text = this.#encodeState(registration, state)
-        if (!text.ok) {
+        const encoded = registration.definition.state.encode(state.value, before)
+        if (!encoded.ok) {
           return this.#failed(
             registration,
             message,
-            Cause.die(new Error(`the next state does not encode: ${text.issue}`))
+            Cause.die(new Error(`the next state does not encode: ${encoded.issue}`))
           )
         }
-        state = text.value
       }
     }
     const wantsText = ending !== "later" &&
@@ -360,6 +407,10 @@ export class Execution {
     draft.state = state
     this.#take(draft, message)
     for (const item of staged.outgoing) draft.outgoing.push(item)
+    if (staged.later !== undefined) {
+      draft.later ??= new LaterWrites()
+      draft.later.add(staged.later)
+    }
     if (message.primaryKey !== undefined) {
       draft.outcomes.set(message.primaryKey, { primaryKey: message.primaryKey, reply: text, late: false })
     }
@@ -373,6 +424,7 @@ export class Execution {
     }
     if (typeof ending === "object") draft.stop = ending.stop
     if (locks) draft.lock = message
+    draft.transaction = staged.transaction
     const committed = actions.length === 0 ? undefined : { state: state.value, actions }
     this.#finish(draft, message, ending === "later" ? undefined : answer, text, local, committed)
     return true
@@ -422,6 +474,7 @@ export class Execution {
     attempts.last = cause
     message.attempts = attempts.count
     this.#environment.attemptFailed(this.#server, message, cause, false)
+    if (message.operation === registration.definition.info) return this.#passOver(message)
     if (message.position === 0) {
       attempts.due = true
       if (message.caller?.gone === true) this.#attempts.delete(message.id)
@@ -430,6 +483,15 @@ export class Execution {
     }
     this.#backOff(registration, message, attempts)
     return false
+  }
+
+  /** Is done with a message that came to nothing, and that nobody waits for. */
+  #passOver(message: Message): boolean {
+    this.#attempts.delete(message.id)
+    const draft = this.#draftNow(this.#current)
+    this.#take(draft, message)
+    this.#finish(draft, message, Answer.nothing, undefined, noReplies, undefined)
+    return true
   }
 
   #backOff(registration: Registration, message: Message, attempts: Attempts): void {
@@ -470,35 +532,39 @@ export class Execution {
     return true
   }
 
-  #encodeState(registration: Registration, state: State): Checked<State> {
-    if (state.text !== undefined) return { ok: true, value: state }
-    const text = registration.definition.state.encode(state.value)
-    return text.ok ? { ok: true, value: { value: state.value, text: text.value } } : text
-  }
-
   /** Hands the step over to be committed. From now on nothing is added to it. `undefined`: there is none. */
   seal(registration: Registration, sentAt: number): Member | undefined {
     const draft = this.#draft
     if (this.#inFlight !== undefined || draft === undefined) return undefined
     this.#draft = undefined
-    const encoded = draft.state === undefined ? undefined : this.#encodeState(registration, draft.state)
+    const { from, state } = draft
+    // In comparison with what is stored: the state that the step starts from, if that is.
+    const encoded = state === undefined || state.stored !== undefined
+      ? undefined
+      : registration.definition.state.encode(state.value, from)
     if (encoded?.ok === false) {
       // One of the states in this step is not a state. Do it over, one message at a time, to see whose.
       this.#careful = true
       this.#void(draft)
       const first = draft.steps[0]?.message
-      if (draft.state === draft.from && first !== undefined) {
+      if (state === from && first !== undefined) {
         this.#state = undefined
         this.#failedAlone(registration, first, `the state that init gives does not encode: ${encoded.issue}`)
       }
       this.#server.pump()
       return undefined
     }
-    if (encoded !== undefined) draft.state = encoded.value.text === draft.from?.text ? draft.from : encoded.value
+    if (encoded !== undefined && state !== undefined) {
+      const { changes, stored } = encoded.value
+      draft.state = stored === from?.stored ? from : { value: state.value, stored }
+      draft.fragments = changes
+    }
     this.#inFlight = draft
     this.#sentAt = sentAt
     if (!draft.writes) return { _tag: "Check", id: this.#server.id, version: draft.version, guard: draft.guard }
-    return draft.toTransition(this.#server.id)
+    const { stateVersion } = registration.definition
+    const isOther = stateVersion !== this.#storedVersion && draft.writesState
+    return draft.toTransition(this.#server.id, isOther ? stateVersion : undefined, this.#environment.now)
   }
 
   /** A message that was given back turns out to be the culprit. */
@@ -522,9 +588,12 @@ export class Execution {
     switch (verdict._tag) {
       case "Done": {
         if (draft.writes) this.#version = draft.version + 1
+        if (draft.writesState && registration !== undefined) this.#storedVersion = registration.definition.stateVersion
+        this.#missed.clear()
         this.#state = draft.state
         this.#taken = draft.taken
         this.#stopped = draft.stop
+        if (draft.writes) registration?.begunAnew?.add(this.#server.id)
         const { lock } = draft
         for (const step of draft.steps) {
           if (this.#attempts.size > 0) this.#attempts.delete(step.message.id)
@@ -538,7 +607,7 @@ export class Execution {
           this.#locked = registration === undefined ? undefined : this.#lockedBy(registration, by)
         }
         if (this.#careful && draft.steps.length > 0) this.#careful = false
-        const resume = this.#afterFlight
+        const resume = this.#afterFlight?.resume
         this.#afterFlight = undefined
         return resume
       }
@@ -552,6 +621,10 @@ export class Execution {
             message.recorded = verdict.replies.get(message.primaryKey) ?? message.recorded
           }
         }
+        this.#void(draft)
+        return undefined
+      case "Missed":
+        for (const id of verdict.cancelled) this.#missed.add(nameOf(id))
         this.#void(draft)
         return undefined
       case "Failed": {
@@ -585,6 +658,7 @@ export class Execution {
     this.#locked?.end()
     this.#locked = undefined
     this.#attempts.clear()
+    this.#missed.clear()
     this.#state = undefined
     this.#stopped = undefined
   }
@@ -602,7 +676,10 @@ export class Execution {
       this.#running.fiber?.interruptUnsafe()
       this.#running = undefined
     }
+    this.#afterFlight?.discard()
     this.#afterFlight = undefined
+    this.#close(draft?.transaction)
+    this.#close(open?.transaction)
     this.#isBackingOff = false
     this.#busy = false
     // The message that locked the server is on disk as that, and waits nowhere else.
