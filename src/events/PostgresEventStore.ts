@@ -163,11 +163,11 @@ export const layer: Layer.Layer<
       const options = yield* EventStoreOptions
       const pollMillis = millisOf("pollInterval", options.pollInterval, { atLeast: 10 })
       const timeoutMillis = millisOf("timeout", options.timeout, { atLeast: 10 })
+      const lease = millisOf("lease", (yield* Member.MemberOptions).lease)
       const storage = yield* Effect.mapError(
-        makeStorage({ client, member, pollMillis, timeoutMillis }),
+        makeStorage({ client, leaseMillis: lease, member, pollMillis, timeoutMillis }),
         (error) => fromSqlError(error, targetOf(client.config))
       )
-      const lease = millisOf("lease", (yield* Member.MemberOptions).lease)
       return Context.make(EventStore, makeService(storage, pollMillis, yield* Effect.scope)).pipe(
         Context.add(PostgresEventStore, { client, "~storage": storage, "~millis": { poll: pollMillis, lease } })
       )

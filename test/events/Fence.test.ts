@@ -91,7 +91,7 @@ layer(Layer.provideMerge(PostgresEventStore.layer, TestPostgres.layer), { exclud
           Effect.map(
             sql.unsafe<{ readonly refused: ReadonlyArray<number> | null }>(
               `SELECT refused FROM ${schema}.append_group($1::bigint, $2, '{s}', '{t}', '{1}', '{-2}', '{1}', '{1}',
-              ARRAY[gen_random_uuid()], '{A}', '{1}', '{NULL}', '{NULL}', '{NULL}', '{f}', false)`,
+              ARRAY[gen_random_uuid()], '{A}', '{1}', '{NULL}', '{NULL}', '{NULL}', '{f}', false, 0)`,
               [String(lane?.id), seq]
             ),
             ([row]) => row?.refused

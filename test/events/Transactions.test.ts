@@ -122,6 +122,37 @@ layer(TestLive, { excludeTestServices: true })("Transactions", (it) => {
       assert.isAbove((yield* positionsOf(events, "slow"))[1] ?? -1, head)
     }))
 
+  it.effect("an append gets its turn on a stream that transactions stand in line for", () =>
+    Effect.gen(function*() {
+      const { events, sql } = yield* setUp
+      for (const stream of ["line", "line to be"]) {
+        if (stream === "line") yield* events.appendEvents(store, stream, counted(0, 1))
+        let appended = false
+        let transactions = 0
+        // Someone always waits for the lock: whoever only looks whether it is free never finds it so.
+        const busy = yield* Effect.forEach(
+          range(0, 6),
+          () =>
+            sql.withTransaction(
+              Effect.andThen(events.appendEvents(store, stream, counted(0, 1)), Effect.sleep("20 millis"))
+            ).pipe(
+              Effect.andThen(Effect.sync(() => {
+                transactions++
+              })),
+              Effect.repeat({ while: () => !appended })
+            ),
+          { concurrency: "unbounded" }
+        ).pipe(Effect.forkChild)
+        yield* Effect.sleep("50 millis").pipe(Effect.repeat({ while: () => transactions === 0 }))
+        const versions = yield* Effect.forEach(range(0, 5), () => events.appendEvents(store, stream, counted(0, 1)), {
+          concurrency: "unbounded"
+        })
+        appended = true
+        assert.strictEqual(new Set(versions).size, 5)
+        yield* Fiber.join(busy)
+      }
+    }))
+
   it.effect("a transaction at another isolation level is refused with its name", () =>
     Effect.gen(function*() {
       const { events, sql } = yield* setUp

@@ -108,12 +108,17 @@ export const checkSelector = (selector: Selector.Selector): EventStoreError | un
         if (issue !== undefined) return invalid("selector.eventTypes", issue)
       }
       return undefined
-    case "byEventPattern":
-      return Object.keys(selector.pattern).length === 0
-        ? invalid("selector.pattern", "Expected at least one field: everything is selected by $all")
-        : selector.pattern.eventId === undefined
-        ? undefined
-        : checkEventId(selector.pattern.eventId)
+    case "byEventPattern": {
+      const { dataContentType, eventId, eventStreamId, eventType, metadataContentType } = selector.pattern
+      if (Object.keys(selector.pattern).length === 0) {
+        return invalid("selector.pattern", "Expected at least one field: everything is selected by $all")
+      }
+      for (const [field, name] of Object.entries({ dataContentType, eventStreamId, eventType, metadataContentType })) {
+        const issue = name === undefined ? undefined : nameIssue(name)
+        if (issue !== undefined) return invalid(`selector.pattern.${field}`, issue)
+      }
+      return eventId === undefined ? undefined : checkEventId(eventId)
+    }
     case "byEventPayload":
       return undefined
   }

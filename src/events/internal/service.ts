@@ -48,6 +48,15 @@ type Service = EventStore["Service"]
 const defaultBatch = 1000
 const maxCount = 100_000
 
+/** What a snapshot is named by, as far as it is. */
+const checkingSnapshot = (store: string, sourceId?: string, eventStreamId?: string, version?: number) =>
+  checking(
+    checkStore(store),
+    sourceId === undefined ? undefined : checkName("sourceId", sourceId),
+    eventStreamId === undefined ? undefined : checkStream(eventStreamId),
+    version === undefined ? undefined : checkCount("version", version, 0)
+  )
+
 /** The first id that is there twice. */
 const repeated = (ids: Iterable<string>): string | undefined => {
   const seen = new Set<string>()
@@ -200,9 +209,13 @@ export const make = (storage: EventStorage, pollMillis: number, scope: Scope.Sco
     getVersion: (store, eventStreamId) => span("getVersion", store, eventStreamId)(getVersion(store, eventStreamId)),
     getStreams: Effect.fn("EventStore.getStreams")(
       function*(store, options): Effect.fn.Return<ReadonlyArray<StreamInfo>, EventStoreError> {
-        const limit = options?.limit ?? defaultBatch
-        yield* checking(checkStore(store), checkCount("limit", limit, 1))
-        return yield* storage.streams(store, options?.after ?? "", Math.min(limit, maxCount))
+        const { after = "", limit = defaultBatch } = options ?? {}
+        yield* checking(
+          checkStore(store),
+          checkCount("limit", limit, 1),
+          after === "" ? undefined : checkName("after", after)
+        )
+        return yield* storage.streams(store, after, Math.min(limit, maxCount))
       }
     ),
     streamInfo,
@@ -213,7 +226,11 @@ export const make = (storage: EventStorage, pollMillis: number, scope: Scope.Sco
     subscribe: subscribing.subscribe,
     saveSubscription: subscribing.save,
     removeSubscription: Effect.fn("EventStore.removeSubscription")(function*(store, name, selector) {
-      yield* checking(checkStore(store), selector === undefined ? undefined : checkSelector(selector))
+      yield* checking(
+        checkStore(store),
+        checkName("name", name),
+        selector === undefined ? undefined : checkSelector(selector)
+      )
       if (yield* storage.remove(store, name, selector)) return
       return yield* failure(new SubscriptionNotFound({ store, name }))
     }),
@@ -237,7 +254,7 @@ export const make = (storage: EventStorage, pollMillis: number, scope: Scope.Sco
       }
     ),
     readSnapshot: Effect.fn("EventStore.readSnapshot")(function*(store, sourceId, eventStreamId, version) {
-      yield* checking(checkStore(store))
+      yield* checkingSnapshot(store, sourceId, eventStreamId, version)
       const [found] = yield* storage.snapshots(store, { sourceId, eventStreamId, version, limit: 1 })
       if (found !== undefined) return found
       return yield* failure(
@@ -245,11 +262,11 @@ export const make = (storage: EventStorage, pollMillis: number, scope: Scope.Sco
       )
     }),
     listSnapshots: Effect.fn("EventStore.listSnapshots")(function*(store, sourceId, eventStreamId) {
-      yield* checking(checkStore(store))
+      yield* checkingSnapshot(store, sourceId, eventStreamId)
       return yield* storage.snapshots(store, { sourceId, eventStreamId, version: undefined, limit: undefined })
     }),
     deleteSnapshot: Effect.fn("EventStore.deleteSnapshot")(function*(store, sourceId, eventStreamId, version) {
-      yield* checking(checkStore(store))
+      yield* checkingSnapshot(store, sourceId, eventStreamId, version)
       if (yield* storage.deleteSnapshot(store, sourceId, eventStreamId, version)) return
       return yield* failure(new SnapshotNotFound({ store, sourceId, eventStreamId, version }))
     }),

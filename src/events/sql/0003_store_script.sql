@@ -118,16 +118,29 @@ $$;
 
 -- ---------------------------------------------------------------------------------------------------- appending
 
--- Locks streams in the order of their names, and never waits for one. What each is: its version (-1: it is not there), and
+-- Locks streams in the order of their names, and waits for none; where p_wait is above 0, for so many milliseconds, in line with
+-- all others who want them. What each is: its version (-1: it is not there), and
 -- as its state null, 'deleted', or 'busy' where somebody else has it. Those that may be made are made, at version -1: whoever
 -- makes a stream holds a lock on its name from before to after, so that nobody waits in the unique index either.
 CREATE FUNCTION store_schema.lock_streams(
-  s_name text[], s_create boolean[], OUT s_version bigint[], OUT s_state text[], OUT made boolean
+  s_name text[], s_create boolean[], p_wait integer, OUT s_version bigint[], OUT s_state text[], OUT made boolean
 ) LANGUAGE plpgsql AS $$
 DECLARE
   r record;
 BEGIN
   made := false;
+  IF p_wait > 0 THEN
+    PERFORM set_config('lock_timeout', p_wait::text, true);
+    BEGIN
+      PERFORM FROM store_schema.stream s WHERE s.name = ANY (s_name) ORDER BY s.name FOR NO KEY UPDATE;
+      IF NOT FOUND THEN
+        PERFORM pg_advisory_xact_lock(hashtext('store_schema'), hashtext(x.name))
+        FROM (SELECT x.name FROM unnest(s_name) AS x(name) ORDER BY x.name COLLATE "C") x;
+      END IF;
+    EXCEPTION WHEN lock_not_available THEN
+      NULL;
+    END;
+  END IF;
   s_version := array_fill(-1::bigint, ARRAY[cardinality(s_name)]);
   s_state := array_fill('missing'::text, ARRAY[cardinality(s_name)]);
   FOR r IN
@@ -215,7 +228,7 @@ CREATE FUNCTION store_schema.append_group(
   m_stream integer[], m_expected bigint[],
   -- Events: their member and its stream. p_known: whether ids may be known already.
   e_m integer[], e_stream integer[], e_id uuid[], e_type text[], e_data text[], e_metadata text[], e_data_type text[],
-  e_metadata_type text[], e_opaque boolean[], p_known boolean,
+  e_metadata_type text[], e_opaque boolean[], p_known boolean, p_wait integer,
   OUT refused integer[], OUT why text[], OUT s_version bigint[],
   -- Events that were known: their members, and where they are.
   OUT k_m integer[], OUT k_id text[], OUT k_stream text[], OUT k_version bigint[]
@@ -237,7 +250,7 @@ BEGIN
   END IF;
 
   SELECT l.s_version, l.s_state, l.made INTO append_group.s_version, s_state, made
-  FROM store_schema.lock_streams(s_name, s_create) l;
+  FROM store_schema.lock_streams(s_name, s_create, p_wait) l;
   m_why := store_schema.refusals(m_stream, m_expected, s_version, s_state);
 
   -- Under the counter's lock nobody else makes events, so what is not known then will not be when these are written.
@@ -363,7 +376,7 @@ BEGIN
   refused := '{1}';
   SELECT l.s_version[1], (store_schema.refusals('{1}', ARRAY[p_expected], l.s_version, l.s_state))[1], l.made
   INTO version, why, made
-  FROM store_schema.lock_streams(ARRAY[p_stream], ARRAY[p_expected IN (-1, -2)]) l;
+  FROM store_schema.lock_streams(ARRAY[p_stream], ARRAY[p_expected IN (-1, -2)], 0) l;
   IF why IS NULL THEN
     SELECT e.id::text INTO known_id FROM unnest(p_id) AS e(id)
     WHERE NOT EXISTS (SELECT FROM store_schema.event x WHERE x.id = e.id) LIMIT 1;
@@ -422,7 +435,7 @@ BEGIN
       ELSE (store_schema.refusals('{1}', ARRAY[p_expected], l.s_version, l.s_state))[1]
     END
   INTO version, why
-  FROM store_schema.lock_streams(ARRAY[p_stream], '{f}') l;
+  FROM store_schema.lock_streams(ARRAY[p_stream], '{f}', 0) l;
   why := CASE WHEN why IS NULL AND version = -1 THEN 'missing' ELSE why END;
   IF why IS NOT NULL THEN
     RETURN;

@@ -3,6 +3,9 @@
  * under way the next group forms by itself. What a group may not have together (two expectations of one stream, two events
  * of one id) goes in one after the other.
  *
+ * A stream that somebody has locked holds up nobody else: its appends are tried again soon. Where that does not help, since
+ * transactions stand in line for it, they do so too, one at a time and on a connection of their own.
+ *
  * Everything goes through a lane. When the answer to a group is lost, the lane tells what became of it; when this process was
  * declared dead meanwhile, nothing of it was done, and it is sent again once the process is back.
  */
@@ -11,7 +14,8 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
-import type * as Scope from "effect/Scope"
+import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
 import type { SqlError } from "effect/sql/SqlError"
 import { Gathering } from "../../../member/internal/gathering.ts"
 import type { GroupStatement, Lane } from "../../../member/internal/lane.ts"
@@ -29,6 +33,9 @@ const maxGroupEvents = 10_000
 
 const sizeOf = ({ events }: Append): number =>
   events.reduce((size, { data, metadata }) => size + data.length + (metadata?.length ?? 0), 0)
+
+/** After how many times an append whose stream was locked stands in line for it. */
+const patience = 5
 
 /** An append that somebody waits for. */
 interface Waiting {
@@ -57,14 +64,21 @@ export const make = Effect.fnUntraced(function*(options: {
   readonly member: Member.Member["Service"]
   readonly clock: Clock.Clock
   readonly timeoutMillis: number
+  /** How long an append stands in line for a stream in one go: well below the lease, which says that things go on. */
+  readonly waitMillis: number
   /** Something was appended to this store. */
   readonly appended: (store: string) => void
 }): Effect.fn.Return<Committer, SqlError, Scope.Scope> {
-  const { appended, clock, member, timeoutMillis } = options
+  const { appended, clock, member, timeoutMillis, waitMillis } = options
   const engine = member["~engine"]
   const lane: () => Lane = yield* engine.openLane("append")
   const scope = yield* Effect.scope
+  /** Opened when it is needed first, and so hardly ever. */
+  const waitingLane = yield* Effect.cached(
+    Effect.retry(Scope.provide(engine.openLane("append wait"), scope), Schedule.spaced("1 second"))
+  )
   const queue = new Gathering<Waiting>()
+  const inLine = new Gathering<Waiting>()
   /** Everything that was not answered, the oldest first. */
   const outstanding = new Set<Waiting>()
   let closed = false
@@ -88,12 +102,13 @@ export const make = Effect.fnUntraced(function*(options: {
 
   /** Commits, as whoever this process is by then. */
   const through = <Part>(
+    lane: () => Lane,
     statement: GroupStatement<Part, Verdict>,
     parts: ReadonlyArray<Part>
   ): Effect.Effect<ReadonlyArray<Verdict>> =>
     Effect.suspend(() => {
       const id = member.id()
-      const again = Effect.andThen(engine.rejoin(id), Effect.suspend(() => through(statement, parts)))
+      const again = Effect.andThen(engine.rejoin(id), Effect.suspend(() => through(lane, statement, parts)))
       return engine.isLost() ? again : Effect.catchTag(lane().commit(statement, parts), "LaneClosed", () => again)
     })
 
@@ -151,10 +166,10 @@ export const make = Effect.fnUntraced(function*(options: {
 
   let lastGroup = 0
 
-  const commitGroup = (store: string, group: ReadonlyArray<Waiting>) =>
+  const commitGroup = (store: string, group: ReadonlyArray<Waiting>, lane: () => Lane, waitFor: number) =>
     Effect.gen(function*() {
       const started = clock.currentTimeMillisUnsafe()
-      const verdicts = yield* through(appendStatement(store), group.map(({ append }) => append))
+      const verdicts = yield* through(lane, appendStatement(store, waitFor), group.map(({ append }) => append))
       let refused = 0
       let events = 0
       for (const [index, waiting] of group.entries()) {
@@ -162,7 +177,9 @@ export const make = Effect.fnUntraced(function*(options: {
         switch (verdict._tag) {
           case "Busy":
             metrics.count(metrics.busy)
-            if (!waiting.done) yield* retryLater(waiting)
+            if (waiting.done) break
+            if (waiting.busy >= patience) inLine.add(waiting)
+            else yield* retryLater(waiting)
             break
           case "Again":
             later(waiting)
@@ -176,7 +193,7 @@ export const make = Effect.fnUntraced(function*(options: {
             settle(waiting, Effect.succeed(verdict))
         }
       }
-      lastGroup = group.length
+      if (waitFor === 0) lastGroup = group.length
       metrics.count(metrics.appended, events)
       metrics.recordGroup(events, refused, clock.currentTimeMillisUnsafe() - started)
       if (events > 0) appended(store)
@@ -189,7 +206,7 @@ export const make = Effect.fnUntraced(function*(options: {
   ).pipe(
     Effect.andThen(Effect.suspend(() =>
       Effect.uninterruptible(
-        Effect.forEach(formed(queue.takeUnsafe(maxGroup)), ([store, group]) => commitGroup(store, group), {
+        Effect.forEach(formed(queue.takeUnsafe(maxGroup)), ([store, group]) => commitGroup(store, group, lane, 0), {
           discard: true
         })
       )
@@ -197,6 +214,16 @@ export const make = Effect.fnUntraced(function*(options: {
   )
 
   const fiber = yield* Effect.forkIn(Effect.forever(round), scope)
+
+  const roundInLine = Effect.flatMap(inLine.take(1), ([waiting]) =>
+    waiting === undefined || waiting.done
+      ? Effect.void
+      : Effect.flatMap(waitingLane, (lane) =>
+        Effect.uninterruptible(Effect.suspend(() => {
+          waiting.sent = true
+          return commitGroup(waiting.store, [waiting], lane, waitMillis)
+        }))))
+  const fiberInLine = yield* Effect.forkIn(Effect.forever(roundInLine), scope)
 
   // Those who have waited too long are told, whatever becomes of what they sent.
   yield* Effect.sleep(Duration.millis(timeoutMillis / 20)).pipe(
@@ -215,7 +242,7 @@ export const make = Effect.fnUntraced(function*(options: {
     Effect.gen(function*() {
       closed = true
       // What is under way is let end, as long as anybody answers.
-      yield* Effect.timeoutOption(Fiber.interrupt(fiber), Duration.millis(timeoutMillis))
+      yield* Effect.timeoutOption(Fiber.interruptAll([fiber, fiberInLine]), Duration.millis(timeoutMillis))
       for (const waiting of outstanding) {
         settle(waiting, Effect.fail(unavailable(waiting.store, "appendEvents", waiting.sent, "the store was closed")))
       }
@@ -246,7 +273,7 @@ export const make = Effect.fnUntraced(function*(options: {
       }),
     commit: (store, statement, part) => {
       const deadline = clock.currentTimeMillisUnsafe() + timeoutMillis
-      const once: Effect.Effect<Verdict> = Effect.flatMap(through(statement, [part]), (verdicts) => {
+      const once: Effect.Effect<Verdict> = Effect.flatMap(through(lane, statement, [part]), (verdicts) => {
         const verdict = verdicts[0] ?? { _tag: "Again" }
         if (verdict._tag === "Again") return once
         return verdict._tag === "Busy" && clock.currentTimeMillisUnsafe() < deadline

@@ -1,6 +1,7 @@
 /**
  * What goes through the lane: groups of appends, and single links and deletions.
  */
+import * as PgTypes from "@effect/sql-pg/PgTypes"
 import type { GroupStatement } from "../../../member/internal/lane.ts"
 import type { ExpectedVersion } from "../../EventStoreError.ts"
 import type { Append } from "../storage.ts"
@@ -77,11 +78,14 @@ const streamsOf = (parts: ReadonlyArray<Append>) => {
   return { names: Array.from(indexes.keys()), creates, streams }
 }
 
-/** The group of a store: at most one part of a stream expects anything of it, and is the first of that stream. */
-export const appendStatement = (store: string): GroupStatement<Append, Verdict> => {
+/**
+ * The group of a store: at most one part of a stream expects anything of it, and is the first of that stream. One that waits
+ * stands in line for the locks of its streams, for so many milliseconds; the others find them free or are told that they are busy.
+ */
+export const appendStatement = (store: string, waitMillis: number): GroupStatement<Append, Verdict> => {
   const sql = `
 SELECT refused, why, s_version::float8[], k_m, k_id, k_stream, k_version::float8[]
-FROM ${schemaOf(store)}.append_group($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`
+FROM ${schemaOf(store)}.append_group($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`
   return {
     prepare: (parts, lane, seq) => {
       const { creates, names, streams } = streamsOf(parts)
@@ -106,7 +110,8 @@ FROM ${schemaOf(store)}.append_group($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $1
           int4s(members),
           int4s(eventStreams),
           ...columns(events),
-          events.some(({ idGiven }) => idGiven)
+          events.some(({ idGiven }) => idGiven),
+          PgTypes.int4(waitMillis)
         ]
       }
     },

@@ -68,8 +68,9 @@ export const make = Effect.fnUntraced(function*(options: {
   readonly member: Member.Member["Service"]
   readonly timeoutMillis: number
   readonly pollMillis: number
+  readonly leaseMillis: number
 }): Effect.fn.Return<EventStorage, SqlError, Scope.Scope> {
-  const { client, member, pollMillis, timeoutMillis } = options
+  const { client, leaseMillis, member, pollMillis, timeoutMillis } = options
   const engine = member["~engine"]
   const scope = yield* Effect.scope
   const reader = reading.make(member, timeoutMillis, scope)
@@ -134,6 +135,7 @@ export const make = Effect.fnUntraced(function*(options: {
     member,
     clock: yield* Clock.Clock,
     timeoutMillis,
+    waitMillis: Math.max(1, Math.min(1000, Math.floor(leaseMillis / 4))),
     appended: (store) => tell("events", store)
   })
 

@@ -20,6 +20,7 @@ export const keeping: ReadonlyArray<Case> = [
     assert.equal(sourceId, "other")
     assert.equal((yield* reasonOf(events.readSnapshot(store, "tally", "s", 3), "SnapshotNotFound")).version, 3)
     yield* reasonOf(events.recordSnapshot(store, "tally", "s", -1, {}), "InvalidArgument")
+    yield* reasonOf(events.readSnapshot(store, "a\0b", "s"), "InvalidArgument")
   }),
   promise("snapshots are listed: all, by source, by source and stream", function*({ events, store }) {
     for (const [source, stream, version] of [["a", "s", 1], ["a", "s", 2], ["a", "t", 1], ["b", "s", 5]] as const) {

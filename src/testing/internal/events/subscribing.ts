@@ -97,6 +97,7 @@ export const subscribing: ReadonlyArray<Case> = [
           Selector.byEventType(""),
           Selector.byEventPattern({}),
           Selector.byEventPattern({ eventId: "7" }),
+          Selector.byEventPattern({ eventType: "a\0b" }),
           { ...Selector.byEventType("A"), eventTypes: [] },
           { _tag: "byMagic" }
         ] as ReadonlyArray<Selector.Selector>
