@@ -11,6 +11,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import { Gathering } from "../member/internal/gathering.ts"
 import {
   type Address,
   type Claim,
@@ -28,7 +29,6 @@ import {
   type Transition,
   type Verdict
 } from "./DurableStorage.ts"
-import { Gathering } from "./internal/gathering.ts"
 
 interface Server extends Address {
   readonly id: number

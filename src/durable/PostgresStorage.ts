@@ -17,6 +17,7 @@ import type { ConnectionFailed } from "../datastore/ConnectionFailed.ts"
 import { perClient } from "../datastore/internal/perClient.ts"
 import { ensureInstalled, librarySource } from "../datastore/internal/schemaInstall.ts"
 import type { SchemaNotInstalled, Source } from "../datastore/Migrations.ts"
+import { Gathering } from "../member/internal/gathering.ts"
 import * as Member from "../member/Member.ts"
 import {
   type Address,
@@ -29,7 +30,6 @@ import {
   type NodeStorage,
   type Verdict
 } from "./DurableStorage.ts"
-import { Gathering } from "./internal/gathering.ts"
 import { apart, checksSql, checkVerdicts, groupStatement, type GrownLine, int8 } from "./internal/postgres/commit.ts"
 import * as statements from "./internal/postgres/statements.ts"
 import { sql } from "./internal/sql.gen.ts"

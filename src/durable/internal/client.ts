@@ -7,6 +7,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import { millisOf } from "../../member/internal/options.ts"
+import { traced } from "../../member/internal/tracing.ts"
 import { CurrentTransition } from "../CurrentTransition.ts"
 import { DurableNode } from "../DurableNode.ts"
 import { CallTimeout, DurableServerError, InvalidMessage } from "../DurableServerError.ts"
@@ -16,7 +17,6 @@ import { type Checked, checkName, type Definition, type Operation, primaryKeyOf 
 import type { Caller } from "./message.ts"
 import { type Inside, insideOf } from "./nodes.ts"
 import type { Key, Prepared } from "./residency.ts"
-import { traced } from "./tracing.ts"
 
 /** A fiber that waits for its message. */
 class WaitingFiber implements Caller {
