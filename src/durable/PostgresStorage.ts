@@ -66,13 +66,13 @@ const join = Effect.fnUntraced(function*(
   member: Member.Member["Service"],
   options: JoinOptions
 ): Effect.fn.Return<NodeStorage, never, Scope.Scope> {
-  const engine = member["~engine"]
+  const engine = member["~enter"]("durable")
   const hints = new Gathering<Hint>()
   /** The numbers this member has had: replies to any of them are for us. */
-  const ids = new Set([member.id()])
+  const ids = new Set([engine.id()])
   yield* engine.onHint((payload) => hints.add(toHint(payload)))
 
-  const lost = () => new NodeLost({ node: member.id() })
+  const lost = () => new NodeLost({ node: engine.id() })
   /** The storage answers, or it is not there: what it says of our own statements is a mistake of ours. */
   const alive = <A>(effect: Effect.Effect<A, SqlError>): Effect.Effect<A, NodeLost> =>
     Effect.suspend(() => engine.isLost() ? Effect.fail(lost()) : Effect.orDie(effect))
@@ -81,7 +81,7 @@ const join = Effect.fnUntraced(function*(
     for (const group of Map.groupBy(grownLines, ({ holder, priority }) => `${holder} ${priority}`).values()) {
       const [{ holder, priority } = { holder: undefined, priority: false }] = group
       const ids = group.map(({ id }) => id)
-      if (holder === member.id()) hints.add({ _tag: "Lines", ids, priority })
+      if (holder === engine.id()) hints.add({ _tag: "Lines", ids, priority })
       else if (holder === undefined) {
         hints.add({ _tag: "Unattended" })
         engine.hint({ to: "everyone", payload: unattended })
@@ -123,7 +123,7 @@ const join = Effect.fnUntraced(function*(
     )
 
   return {
-    node: member.id,
+    node: engine.id,
     trouble: member.trouble,
     locate: (servers) =>
       alive(Effect.map(locate(servers), (found) => found.map((one) => one ?? { id: 0, holder: undefined }))),
@@ -131,7 +131,7 @@ const join = Effect.fnUntraced(function*(
       alive(Effect.gen(function*() {
         const found = yield* locate(servers)
         const wanted = found.flatMap((one) => one === undefined ? [] : [one.id])
-        const rows = yield* engine.query(statements.claim.sql, statements.claim.params(member.id(), wanted))
+        const rows = yield* engine.query(statements.claim.sql, statements.claim.params(engine.id(), wanted))
         const claimed = new Map(statements.claim.rows(rows).map((claim) => [claim.id, claim]))
         return found.map((one): Claim =>
           claimed.get(one?.id ?? 0) ?? { _tag: "HeldElsewhere", id: one?.id ?? 0, holder: one?.holder }
@@ -139,7 +139,7 @@ const join = Effect.fnUntraced(function*(
       })),
     release: (servers) =>
       alive(Effect.map(
-        engine.query(statements.release.sql, statements.release.params(member.id(), servers)),
+        engine.query(statements.release.sql, statements.release.params(engine.id(), servers)),
         ([row]) => {
           if (row?.[0] === true) engine.hint({ to: "everyone", payload: unattended })
         }
@@ -183,13 +183,13 @@ const join = Effect.fnUntraced(function*(
       )),
     unattended: (kinds, after) =>
       alive(Effect.map(
-        engine.query(statements.unattended.sql, statements.unattended.params(member.id(), kinds, after)),
+        engine.query(statements.unattended.sql, statements.unattended.params(engine.id(), kinds, after)),
         statements.unattended.rows
       )),
     replies: alive(
       Effect.suspend(() =>
         Effect.map(
-          engine.query(statements.replies.sql, statements.replies.params([...ids.add(member.id())])),
+          engine.query(statements.replies.sql, statements.replies.params([...ids.add(engine.id())])),
           statements.replies.rows
         )
       )
@@ -197,8 +197,8 @@ const join = Effect.fnUntraced(function*(
     forget: (replies) => alive(Effect.asVoid(engine.query(statements.forget.sql, statements.forget.params(replies)))),
     hints: hints.take(Number.MAX_SAFE_INTEGER),
     rejoin: Effect.suspend(() =>
-      Effect.map(engine.rejoin(member.id()), () => {
-        ids.add(member.id())
+      Effect.map(engine.rejoin(engine.id()), () => {
+        ids.add(engine.id())
       })
     )
   }
@@ -233,7 +233,7 @@ export const layer: Layer.Layer<DurableStorage, SchemaNotInstalled | ConnectionF
               }
               inUse = true
               // A node that comes after another one has numbers of its own.
-              return nodes++ === 0 ? Effect.void : member["~engine"].rejoin(member.id())
+              return nodes++ === 0 ? Effect.void : member["~enter"]("durable").rejoin(member.id())
             }),
             () =>
               Effect.sync(() => {
