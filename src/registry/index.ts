@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+export * as ClusterBackend from "./ClusterBackend.ts"
 export * as PostgresBackend from "./PostgresBackend.ts"
 export * as ProfileRegistry from "./ProfileRegistry.ts"
 export * as RegistryBackend from "./RegistryBackend.ts"

@@ -4,7 +4,8 @@
 import { PgClient } from "@effect/sql-pg"
 import { describe, it } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
-import { PostgresBackend, RegistryBackend } from "holdfast/registry"
+import { TestRunner } from "effect/cluster"
+import { ClusterBackend, PostgresBackend, RegistryBackend } from "holdfast/registry"
 import { RegistrySuite } from "holdfast/testing"
 import * as TestPostgres from "../support/TestPostgres.ts"
 
@@ -27,9 +28,16 @@ const postgres = Layer.effect(
   }))
 ).pipe(Layer.provide(TestPostgres.layerDatabase))
 
+/** One runner, with all of the cluster in memory. */
+const cluster = Layer.effect(
+  RegistrySuite.Nodes,
+  Effect.map(RegistryBackend.RegistryBackend, (backend) => ({ join: Effect.succeed(backend) }))
+).pipe(Layer.provide(ClusterBackend.layer), Layer.provide(TestRunner.layer))
+
 const backends = [
   ["RegistryBackend.layerMemory", 2, memory],
-  ["PostgresBackend", 2, postgres]
+  ["PostgresBackend", 2, postgres],
+  ["ClusterBackend", 1, cluster]
 ] as const
 
 for (const [name, nodes, layer] of backends) {
