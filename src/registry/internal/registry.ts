@@ -191,12 +191,16 @@ export const make = <Profile, Holder, Address>(
     return Effect.map(directory.lookup(key), (remote) => remote === undefined ? undefined : remoteEntry(remote))
   }
 
-  const whereis = (profile: Profile) =>
-    span(
-      "whereis",
-      profile,
-      Effect.suspend(() => withKey(profile, (key) => Effect.map(lookup(key), Option.fromUndefinedOr)))
-    )
+  /** The way that is taken most. */
+  const find = (profile: Profile): Effect.Effect<Option.Option<Entry<Holder, Address>>, InvalidProfile> => {
+    const key = definition.profile.encode(profile)
+    const held = Result.isSuccess(key) ? holders.get(key.success) : undefined
+    return held === undefined
+      ? withKey(profile, (key) => Effect.map(lookup(key), Option.fromUndefinedOr))
+      : Effect.succeed(Option.some(entryOf(held)))
+  }
+
+  const whereis = (profile: Profile) => span("whereis", profile, Effect.suspend(() => find(profile)))
 
   const notFound = (key: string) => new ProfileNotFound({ registry: name, profile: key })
   const elsewhere = (profile: Profile, { address, node }: Entry<Holder, Address> & { readonly _tag: "Elsewhere" }) =>
