@@ -12,6 +12,7 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Entity from "effect/cluster/Entity"
 import * as Sharding from "effect/cluster/Sharding"
 import * as Deferred from "effect/Deferred"
@@ -46,6 +47,9 @@ const Holder = Rpc.make("Holder", { success: Schema.NullOr(Schema.Struct(HolderF
 
 /** How long a lookup waits for the runner that may know. */
 const lookupTimeout = "1 second"
+
+/** How long to wait until the entity has let go of a profile. */
+const releaseTimeout = "5 seconds"
 
 const toRemote = ({ address, node, token }: { readonly [K in keyof typeof HolderFields]: string | null }): Remote => ({
   node: node ?? "",
@@ -106,7 +110,27 @@ const open = Effect.fnUntraced(function*(sharding: Sharding.Sharding["Service"],
       const over = Deferred.makeUnsafe<void>()
       /** Whether it was given back, and its end is no loss. */
       let isReleased = false
-      const calling = yield* client(key).Hold({ node, claim: number }).pipe(
+      let isGranted = false
+      let calling: Fiber.Fiber<unknown> | undefined
+      const release = Effect.suspend(() => {
+        isReleased = true
+        if (calling === undefined) return Effect.void
+        return Effect.andThen(Fiber.interrupt(calling), Effect.timeoutOption(Deferred.await(over), releaseTimeout))
+      }).pipe(Effect.asVoid)
+      claims.set(number, {
+        address,
+        granted: (token) => {
+          isGranted = true
+          Deferred.doneUnsafe(outcome, Effect.succeed({ _tag: "Granted", token, release }))
+        },
+        over: () => {
+          // The cluster sends the call again, to whichever runner has the shard then: it finds nothing.
+          claims.delete(number)
+          if (!isReleased) lost()
+          Deferred.doneUnsafe(over, Effect.void)
+        }
+      })
+      calling = yield* client(key).Hold({ node, claim: number }).pipe(
         Effect.flatMap((answer) =>
           Deferred.complete(
             outcome,
@@ -116,24 +140,17 @@ const open = Effect.fnUntraced(function*(sharding: Sharding.Sharding["Service"],
           )
         ),
         Effect.catchCause((cause) =>
-          Deferred.fail(outcome, new BackendUnavailable({ problem: `the cluster failed: ${String(cause)}` }))
+          Deferred.fail(outcome, new BackendUnavailable({ problem: `the cluster failed: ${Cause.pretty(cause)}` }))
         ),
-        Effect.ensuring(Effect.sync(() => claims.delete(number))),
+        // What was not granted by then never is, and nothing is to be waited for. What was, the entity lets go of.
+        Effect.ensuring(Effect.sync(() => {
+          if (isGranted) return
+          claims.delete(number)
+          Deferred.doneUnsafe(over, Effect.void)
+        })),
         Effect.interruptible,
         Effect.forkIn(scope)
       )
-      const release = Effect.suspend(() => {
-        isReleased = true
-        return Effect.andThen(Fiber.interrupt(calling), Effect.timeoutOption(Deferred.await(over), "5 seconds"))
-      }).pipe(Effect.asVoid)
-      claims.set(number, {
-        address,
-        granted: (token) => Deferred.doneUnsafe(outcome, Effect.succeed({ _tag: "Granted", token, release })),
-        over: () => {
-          if (!isReleased) lost()
-          Deferred.doneUnsafe(over, Effect.void)
-        }
-      })
       return yield* Effect.onInterrupt(Deferred.await(outcome), () => release)
     })
 

@@ -85,6 +85,8 @@ const makeBackend = Effect.gen(function*() {
   yield* hints.take(Number.MAX_SAFE_INTEGER).pipe(
     Effect.timeoutOption(pollMillis),
     Effect.flatMap((heard) => replica.refresh(heard._tag === "Some" && heard.value.includes("missed"))),
+    // However many hints there are, what they are about is read together.
+    Effect.andThen(Effect.sleep("10 millis")),
     Effect.catchCause((cause) =>
       Effect.andThen(Effect.logError("what others hold could not be read", cause), Effect.sleep(pollMillis))
     ),

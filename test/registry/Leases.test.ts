@@ -50,8 +50,8 @@ const until = <A, E, R>(effect: Effect.Effect<A, E, R>, holds: (value: A) => boo
 const members = Effect.flatMap(
   PgClient.PgClient,
   (sql) =>
-    sql<{ readonly id: number; readonly dead: boolean; readonly left: number }>`
-    SELECT id::int, dead, (extract(epoch FROM lease_until - clock_timestamp()) * 1000)::float8 AS left
+    sql<{ readonly id: number; readonly dead: boolean; readonly until: number }>`
+    SELECT id::int, dead, (extract(epoch FROM lease_until) * 1000)::float8 AS until
     FROM holdfast.member ORDER BY id`
 )
 
@@ -63,7 +63,7 @@ layer(TestPostgres.layer, { excludeTestServices: true })("Leases", (it) => {
         const database = yield* TestPostgres.TestDatabase
         const proxy = yield* CuttableProxy.make(database)
         const other = yield* join({ url: database.url })
-        const { registry } = yield* join({ url: proxy.through(database.url) })
+        const { registry } = yield* join({ url: proxy.through(database.url), lease: 2000 })
         const node = Number(yield* registry.node)
         const plain = yield* registry.register("plain", {})
         let closedAt: number | undefined
@@ -82,9 +82,10 @@ layer(TestPostgres.layer, { excludeTestServices: true })("Leases", (it) => {
         yield* proxy.welcome("cut")
         yield* proxy.cut()
         yield* Nodes.within("5 seconds", Effect.flip(plain.lost))
-        // By the database's clock there is something left of it.
+        const toldAt = yield* Clock.currentTimeMillis
+        // Until then nobody else could have taken it.
         const row = (yield* members).find(({ id }) => id === node)
-        assert.isTrue(row !== undefined && !row.dead && row.left > 0, JSON.stringify(row))
+        assert.isBelow(toldAt, row?.until ?? 0)
         assert.strictEqual(yield* tag(registry, "plain"), "nowhere")
         yield* until(Effect.sync(() => closedAt), (at) => at !== undefined)
         // And then it is somebody else's.
@@ -210,10 +211,10 @@ layer(TestPostgres.layer, { excludeTestServices: true })("Leases", (it) => {
         yield* Effect.forEach(
           Array.from({ length: 10_000 }),
           (_, n) => Scope.provide(registry.register(`many ${n}`, {}), scope),
-          { concurrency: "unbounded", discard: true }
+          { concurrency: 250, discard: true }
         )
         const commits = (yield* proxy.passed).filter(({ sql }) => sql.includes("commit_registrations")).length
-        assert.isBelow(commits, 100)
+        assert.isBelow(commits, 1000)
         const before = (yield* proxy.passed).length
         yield* Effect.sleep(lease)
         const passed = (yield* proxy.passed).slice(before).filter(({ sql }) => !sql.includes("pg_notify"))

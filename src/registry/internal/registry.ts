@@ -68,7 +68,10 @@ export const make = <Profile, Holder, Address>(
   const listeners = new Set<(change: Change<Profile, Holder, Address>) => void>()
   /** Those who wait for a holder to appear. */
   const waiting = new Map<string, Set<() => void>>()
+  /** How often one has: whoever looked before the last time looks again, and does not wait for what was missed. */
+  let appearances = 0
   const appeared = (key: string) => {
+    appearances++
     const woken = waiting.get(key)
     if (woken === undefined) return
     waiting.delete(key)
@@ -221,8 +224,9 @@ export const make = <Profile, Holder, Address>(
           )
         }))
     )
-    const appearance = (key: string) =>
+    const appearance = (key: string, since: number) =>
       Effect.callback<void>((resume) => {
+        if (appearances !== since) return resume(Effect.void)
         const wake = () => resume(Effect.void)
         const woken = waiting.get(key)
         if (woken === undefined) waiting.set(key, new Set([wake]))
@@ -234,10 +238,13 @@ export const make = <Profile, Holder, Address>(
         })
       })
     const wait = (key: string): Effect.Effect<Holder, HeldElsewhere<Address>> =>
-      Effect.flatMap(lookup(key), (entry) => {
-        if (entry?._tag === "Here") return Effect.succeed(entry.holder)
-        if (entry?._tag === "Elsewhere") return Effect.fail(elsewhere(profile, entry))
-        return Effect.andThen(appearance(key), Effect.suspend(() => wait(key)))
+      Effect.suspend(() => {
+        const since = appearances
+        return Effect.flatMap(lookup(key), (entry): Effect.Effect<Holder, HeldElsewhere<Address>> => {
+          if (entry?._tag === "Here") return Effect.succeed(entry.holder)
+          if (entry?._tag === "Elsewhere") return Effect.fail(elsewhere(profile, entry))
+          return Effect.andThen(appearance(key, since), wait(key))
+        })
       })
     return {
       profile,
