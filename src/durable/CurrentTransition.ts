@@ -3,12 +3,12 @@
  *
  * What a handler sends to other servers joins it: the messages are put in line by the very commit that stores the handler's
  * state, or not at all. Nothing has to be said for that: a plain `cast` made inside a handler finds the transition by itself,
- * and so does `DurableServer.replyTo`.
+ * and so do `DurableServer.replyTo`, `castAfter` and `castAt`, and `DurableServer.cancel`.
  *
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import type { Outgoing, Reply } from "./DurableStorage.ts"
+import type { OpenTransaction, Outgoing, Reply, ScheduledId, Scheduling } from "./DurableStorage.ts"
 
 /**
  * An answer to the sender of an earlier message.
@@ -21,6 +21,17 @@ export interface LateReply extends Reply {
   readonly mode: "call" | "cast"
   /** The key that it is to be recorded under. */
   readonly primaryKey: string | undefined
+}
+
+/**
+ * A message for later.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface LaterCast extends Scheduling {
+  /** When it was made, in milliseconds by a clock that only goes forward: a delay counts from then. */
+  readonly madeAt: number
 }
 
 /**
@@ -39,4 +50,15 @@ export class CurrentTransition extends Context.Service<CurrentTransition, {
   readonly stage: (outgoing: ReadonlyArray<Outgoing>) => boolean
   /** Adds an answer to the sender of an earlier message. */
   readonly answer: (reply: LateReply) => void
+  /** The transaction that the handler has opened, for its step to be committed in. */
+  readonly transaction: () => OpenTransaction | undefined
+  /** Makes it that one, or none again; `false` where the handler runs no more. */
+  readonly within: (transaction: OpenTransaction | undefined) => boolean
+  /** Adds a message for later; `false` where the handler runs no more. */
+  readonly schedule: (cast: LaterCast) => boolean
+  /**
+   * Takes a message for later back, and tells whether that comes in time: should it turn out at the commit that it does not,
+   * the handler is run again and told so. `undefined` where the handler runs no more.
+   */
+  readonly cancel: (id: ScheduledId) => boolean | undefined
 }>()("holdfast/durable/CurrentTransition") {}

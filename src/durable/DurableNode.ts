@@ -149,7 +149,7 @@ export const layerMemory: Layer.Layer<DurableNode | DurableStorage> = Layer.prov
  * @category layers
  */
 export const layerPostgres: Layer.Layer<
-  DurableNode | DurableStorage,
+  DurableNode | DurableStorage | PostgresStorage.PostgresStorage,
   SchemaNotInstalled | ConnectionFailed,
   PgClient.PgClient
 > = perClient(() => Layer.provideMerge(layer, PostgresStorage.layer))

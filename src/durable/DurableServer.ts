@@ -9,6 +9,7 @@
  *
  * @since 0.1.0
  */
+import type * as DateTime from "effect/DateTime"
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
@@ -22,7 +23,10 @@ import type { DurableServerError } from "./DurableServerError.ts"
 import * as client from "./internal/client.ts"
 import { compile } from "./internal/definition.ts"
 import { answer, codecOf } from "./internal/from.ts"
+import * as later from "./internal/later.ts"
 import { register } from "./internal/register.ts"
+import * as scheduling from "./internal/scheduling.ts"
+import * as stateVersions from "./internal/stateVersions.ts"
 import type { Lock, Outcome } from "./Outcome.ts"
 
 /**
@@ -67,7 +71,8 @@ export interface DurableServer<
   in out Kind extends string,
   in out State extends Durable,
   in out Rpcs extends Rpc.Any,
-  in out Key extends KeySchema
+  in out Key extends KeySchema,
+  in out Info extends Durable = Schema.Never
 > {
   new(_: never): {}
   readonly [TypeId]: typeof TypeId
@@ -76,6 +81,8 @@ export interface DurableServer<
   readonly state: State
   readonly protocol: ReadonlyArray<Rpcs>
   readonly key: Key
+  /** What `info` may be told; nothing, unless the definition says so. */
+  readonly info: Info
   readonly "~Rpcs": Rpcs
 
   /**
@@ -118,6 +125,7 @@ export interface Any {
   readonly state: Durable
   readonly protocol: ReadonlyArray<Rpc.Any>
   readonly key: KeySchema
+  readonly info: Durable
   readonly "~Rpcs": Rpc.Any
 }
 
@@ -136,6 +144,14 @@ export type StateOf<Self extends Any> = Self["state"]["Type"]
  * @category utility types
  */
 export type KeyOf<Self extends Any> = Self["key"]["Type"]
+
+/**
+ * What a server may be told by `info`, decoded.
+ *
+ * @since 0.1.0
+ * @category utility types
+ */
+export type InfoOf<Self extends Any> = Self["info"]["Type"]
 
 /**
  * The names of a server's operations.
@@ -238,6 +254,24 @@ export interface From<in A, in E> {
   readonly "~holdfast/durable/From": { readonly _A: (_: A) => void; readonly _E: (_: E) => void }
 }
 
+/**
+ * What a `handleInfo` is given: something that somebody thought worth mentioning, and the ways to answer.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface InfoRequest<Self extends Any> {
+  readonly message: InfoOf<Self>
+  readonly state: StateOf<Self>
+  readonly key: KeyOf<Self>
+  /** Sets the state where one is given. */
+  noReply(next?: StateOf<Self>): Outcome<void, StateOf<Self>>
+  /** Sets the state where one is given, and lets the server leave memory once that is on disk. */
+  stop(
+    options: { readonly reason: string; readonly state?: StateOf<Self> | undefined }
+  ): Outcome<void, StateOf<Self>>
+}
+
 /** A value, or an Effect of one. */
 type OrEffect<A, E, R> = A | Effect.Effect<A, E, R>
 
@@ -261,6 +295,10 @@ export interface Behaviour<Self extends Any> {
       any
     >
   }
+  /** What is done about what `info` tells. Without it, that is ignored. What fails in it is logged, and not tried again. */
+  readonly handleInfo?: (
+    request: InfoRequest<Self>
+  ) => OrEffect<Outcome<void, StateOf<Self>, any>, DurableServerError, any>
   /** What goes on under a lock, for the operations whose handlers may lock. */
   readonly handleLocked?: {
     readonly [T in Tag<Self>]?: (
@@ -313,9 +351,11 @@ type ServicesOf<F> = F extends (...args: any) => infer X
  * @since 0.1.0
  * @category utility types
  */
-export type BehaviourServices<B> = B extends { readonly init: infer I; readonly handlers: infer H }
-  ? ServicesOf<I> | { [K in keyof H]: ServicesOf<H[K]> }[keyof H]
-  : never
+export type BehaviourServices<B> =
+  | (B extends { readonly init: infer I; readonly handlers: infer H }
+    ? ServicesOf<I> | { [K in keyof H]: ServicesOf<H[K]> }[keyof H]
+    : never)
+  | (B extends { readonly handleInfo: infer I } ? ServicesOf<I> : never)
 
 /**
  * The services that a behaviour's `handleLocked` uses. It has no transition.
@@ -338,6 +378,16 @@ export interface Options {
   readonly maxIdleTime?: Duration.Input | undefined
   /** How many messages of one server go into one commit at most. 256. */
   readonly maxBatch?: number | undefined
+  /**
+   * Whether a server stays in memory between its messages. `true`. Without it, each burst of messages begins by reading the state,
+   * and any process may take the server over as soon as nothing waits for it here.
+   */
+  readonly cache?: boolean | undefined
+  /**
+   * Whether servers begin anew, with `init`, when this process first runs them, whatever was stored of their states; what waits in
+   * their lines stays, and one that is locked goes on with what it has. `false`.
+   */
+  readonly reset?: boolean | undefined
   /** When a message whose handler failed is tried again. When the schedule ends it is parked. 5 times, from 50 ms on. */
   readonly defectRetryPolicy?: Schedule.Schedule<unknown, unknown> | undefined
 }
@@ -378,6 +428,16 @@ export type Calls<Self extends Any> = {
  */
 export type Casts<Self extends Any> = {
   readonly [T in Tag<Self>]: (...args: Arguments<RpcOf<Self, T>, []>) => Effect.Effect<void, DurableServerError>
+}
+
+/**
+ * Operations that are sent for later. Each gives the id by which it can be cancelled.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type LaterCasts<Self extends Any> = {
+  readonly [T in Tag<Self>]: (...args: Arguments<RpcOf<Self, T>, []>) => Effect.Effect<Scheduled, DurableServerError>
 }
 
 /**
@@ -426,7 +486,100 @@ export interface Ref<Self extends Any> {
   readonly castAll: (
     messages: (cast: CastMessages<Self>) => ReadonlyArray<CastMessage>
   ) => Effect.Effect<void, DurableServerError>
+  /**
+   * Tells the server something that is not worth keeping: it resolves at once, nobody answers, and it may be lost with a process.
+   * Where it arrives, it is handled like any message, by the behaviour's `handleInfo`, and what that changes is committed. It takes
+   * no part in the commit of a handler that tells it.
+   */
+  readonly info: (message: InfoOf<Self>) => Effect.Effect<void, DurableServerError>
+  /**
+   * Ends the server's life, whichever process runs it: its state, the messages that wait for it, its lock and the answers kept
+   * under primary keys are gone. Callers that wait are told `ServerKilled`; those that were answered by nobody yet, since the
+   * server said `replyLater`, are told nothing. The next message begins anew, with `init`. The reason has at most 256 characters.
+   * It is done at once, and not with a handler's commit.
+   */
+  readonly kill: (reason: string) => Effect.Effect<void, DurableServerError>
+  /**
+   * Sends a cast for later: it is put in line when so much time has gone by since it was made. Resolves once that is on disk;
+   * inside a handler it belongs to the handler's own commit, and gives its id at once, to be kept in the state. Nothing has
+   * to run meanwhile: whichever process lives then puts it in line.
+   *
+   * The delay is measured by the database's clock. A process's own clock has no say in it, however wrong it is. In memory it is
+   * the `Clock`, to the millisecond. Those of one server that are due go into its line in the order of their due times.
+   *
+   * One with a `primaryKey` is the same message as every other with that key: scheduled twice, the first stands; sent now
+   * while it is scheduled, it is executed now, and not again when it is due.
+   *
+   * A duration that is negative or longer than 1,000,000 days is an `InvalidMessage`, with the field `duration`.
+   *
+   * **Example** (Closing what nobody uses)
+   *
+   * ```ts
+   * import { Effect, Schema } from "effect"
+   * import { Rpc } from "effect/rpc"
+   * import { DurableServer } from "holdfast/durable"
+   *
+   * class Session extends DurableServer.make("Session", {
+   *   state: Schema.Struct({ open: Schema.Boolean, timer: Schema.NullOr(DurableServer.Scheduled) }),
+   *   protocol: [Rpc.make("Touch"), Rpc.make("Close")]
+   * }) {}
+   *
+   * export const SessionLive = Session.toLayer(
+   *   Effect.map(Session.client(), (session) =>
+   *     Session.of({
+   *       init: () => ({ open: true, timer: null }),
+   *       handlers: {
+   *         Touch: Effect.fnUntraced(function*({ key, noReply, state }) {
+   *           // The old timer goes and the new one comes with the state that says so, or none of it happens.
+   *           if (state.timer !== null) yield* DurableServer.cancel(state.timer)
+   *           return noReply({ open: true, timer: yield* session(key).castAfter("30 minutes").Close() })
+   *         }),
+   *         Close: ({ noReply }) => noReply({ open: false, timer: null })
+   *       }
+   *     }))
+   * )
+   * ```
+   */
+  readonly castAfter: (duration: Duration.Input) => LaterCasts<Self>
+  /**
+   * Sends a cast for a time, by the clock of the database. What lies in the past is put in line at once. Otherwise as
+   * `castAfter`; what is no time is an `InvalidMessage`, with the field `time`.
+   */
+  readonly castAt: (time: DateTime.DateTime | Date) => LaterCasts<Self>
 }
+
+/**
+ * From the JSON of a state of one version to the JSON of the next. It is a function of its argument alone: it is run whenever such
+ * a state is loaded, until one of today's is stored.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Migration = (old: unknown) => unknown
+
+/** The versions from 1 to the one before `V`. */
+type Before<V extends number, N extends ReadonlyArray<unknown> = [unknown]> = number extends V ? number
+  : `${V}` extends `-${string}` | `${string}.${string}` | `${string}e${string}` | "0" ? never
+  : N["length"] extends V ? never
+  : N["length"] | Before<V, [...N, unknown]>
+
+/** The version before `V`. */
+type Previous<V extends number> = Exclude<Before<V>, { [N in Before<V>]: Before<N> }[Before<V>]>
+
+/**
+ * The steps to version `V` of a state, by the version that each starts from. The last one has to be there; the earliest ones may
+ * be dropped when no such state is stored any more.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Migrations<V extends number> =
+  & { readonly [N in Previous<V>]: Migration }
+  & { readonly [N in Before<V>]?: Migration }
+
+/** The steps, where there is more than one version. */
+type MigrateOption<V extends number> = [V] extends [1] ? { readonly migrate?: undefined }
+  : { readonly migrate: Migrations<V> }
 
 /**
  * Defines a kind of durable server.
@@ -434,7 +587,13 @@ export interface Ref<Self extends Any> {
  * `kind` is the name under which the rows are kept: a literal, and never derived from the class, which may be renamed.
  * `state` is the schema of the state: a `Schema.Class` where it has behaviour of its own, a `Schema.Struct` where it is
  * plain. `protocol` is a list of `Rpc` definitions; one with a `primaryKey` is executed once however often it is sent.
- * `key` is any schema that encodes to a string, `Schema.String` unless given.
+ * `key` is any schema that encodes to a string, `Schema.String` unless given. `info` is the schema of what the server may be told
+ * beside its protocol, without being kept.
+ *
+ * `stateVersion` is the version of the state's schema, 1 unless given. It is stored with each state. A schema that no longer
+ * reads what is stored gets the next version, and `migrate` the step that leads there. A state of an older version is taken
+ * through the steps when its server is loaded, and stored anew with the next step that changes it. A state of a newer version,
+ * from a process that has been replaced already, is left alone, for a process that knows it: see `StateTooNew`.
  *
  * **Example** (A counter)
  *
@@ -460,6 +619,26 @@ export interface Ref<Self extends Any> {
  * })
  * ```
  *
+ * **Example** (The second version of a state)
+ *
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Rpc } from "effect/rpc"
+ * import { DurableServer } from "holdfast/durable"
+ *
+ * const First = Schema.Struct({ litres: Schema.Finite })
+ * const State = Schema.Struct({ millilitres: Schema.Int })
+ *
+ * export class Barrel extends DurableServer.make("Barrel", {
+ *   state: State,
+ *   stateVersion: 2,
+ *   migrate: {
+ *     1: DurableServer.migration(First, State, ({ litres }) => ({ millilitres: Math.round(litres * 1000) }))
+ *   },
+ *   protocol: [Rpc.make("Fill", { payload: { millilitres: Schema.Int } })]
+ * }) {}
+ * ```
+ *
  * @since 0.1.0
  * @category constructors
  */
@@ -467,19 +646,29 @@ export const make = <
   const Kind extends string,
   State extends Durable,
   const Protocol extends ReadonlyArray<Rpc.Any>,
-  Key extends KeySchema = typeof Schema.String
->(kind: Kind, options: {
-  readonly state: State
-  readonly protocol: Protocol
-  readonly key?: Key | undefined
-}): DurableServer<Kind, State, Protocol[number], Key> => {
-  const definition = compile(kind, options.state, options.protocol, options.key ?? Schema.String)
+  Key extends KeySchema = typeof Schema.String,
+  const Version extends number = 1,
+  Info extends Durable = Schema.Never
+>(
+  kind: Kind,
+  options: {
+    readonly state: State
+    readonly protocol: Protocol
+    readonly key?: Key | undefined
+    readonly info?: Info | undefined
+    readonly stateVersion?: Version | undefined
+  } & MigrateOption<Version>
+): DurableServer<Kind, State, Protocol[number], Key, Info> => {
+  const versions = stateVersions.compile(kind, options.stateVersion ?? 1, options.migrate ?? {})
+  const { info = Schema.Never, key = Schema.String, protocol, state } = options
+  const definition = compile(kind, state, protocol, key, info, versions)
   class Definition {
     static readonly [TypeId]: TypeId = TypeId
     static readonly kind = kind
-    static readonly state = options.state
-    static readonly protocol = options.protocol
-    static readonly key = options.key ?? Schema.String
+    static readonly state = state
+    static readonly protocol = protocol
+    static readonly key = key
+    static readonly info = info
     static client() {
       return client.make(definition)
     }
@@ -547,3 +736,45 @@ export const replyTo = <A, E>(from: From<A, E>, value: NoInfer<A>): Effect.Effec
  */
 export const failTo = <A, E>(from: From<A, E>, error: NoInfer<E>): Effect.Effect<void, never, CurrentTransition> =>
   answer(from as never, { _tag: "Failure", error })
+
+/**
+ * A step from one version of a state to the next, between their schemas: it is given the old state decoded, and gives the new one.
+ *
+ * @since 0.1.0
+ * @category migrations
+ */
+export const migration = <From extends Durable, To extends Durable>(
+  from: From,
+  to: To,
+  migrate: (old: From["Type"]) => To["Type"]
+): Migration => stateVersions.migration(from as never, to as never, migrate)
+
+/**
+ * The id of a message for later, and its schema, so that a state can keep it.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Scheduled = later.Scheduled
+
+/**
+ * The id of a message for later, as `castAfter` and `castAt` give it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Scheduled = later.Scheduled
+
+/**
+ * Takes a message for later back, and tells whether that came in time: with `true` it is not executed, with `false` it is gone from
+ * among those that wait, since it was due, or was cancelled before.
+ *
+ * Inside a handler it belongs to the handler's transition: the message is gone with the commit of the state that says so, or it
+ * stays. `true` is true there as well: should the message become due before the commit, the commit is refused, and the handler
+ * run again, and told `false`. Elsewhere it resolves once it is on disk.
+ *
+ * @since 0.1.0
+ * @category messages for later
+ */
+export const cancel: (scheduled: Scheduled) => Effect.Effect<boolean, DurableServerError, DurableNode> =
+  scheduling.cancel

@@ -78,7 +78,28 @@ export class StateUndecodable extends Schema.TaggedError<StateUndecodable>("hold
 }
 
 /**
- * A payload or a key that its schema refuses, or one that is too large. Nothing was sent.
+ * The stored state is of a newer version of the server's definition than this process has, as it happens while an application is
+ * being replaced. This process leaves the server as it is: what is sent to it is put in line, and handled by a process that
+ * can read the state. This is what a call is told when none has in its time.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class StateTooNew extends Schema.TaggedError<StateTooNew>("holdfast/durable/StateTooNew")("StateTooNew", {
+  ...ServerFields,
+  /** The version that the state was stored by. */
+  storedVersion: Schema.Int,
+  /** The newest one that this process can read. */
+  knownVersion: Schema.Int
+}) {
+  override get message() {
+    return `the stored state of ${this.kind} "${this.key}" is of version ${this.storedVersion}, and the handlers of this ` +
+      `process know versions up to ${this.knownVersion}: a process with newer ones has to run it`
+  }
+}
+
+/**
+ * A payload or a key that its schema refuses, or one that is too large, or a time that is none. Nothing was sent.
  *
  * @since 0.1.0
  * @category errors
@@ -88,8 +109,8 @@ export class InvalidMessage extends Schema.TaggedError<InvalidMessage>("holdfast
   {
     kind: Schema.String,
     rpc: Schema.String,
-    /** `payload`, `key` or `primaryKey`. */
-    field: Schema.Literals(["payload", "key", "primaryKey"]),
+    /** `payload`, `key` or `primaryKey`; `duration` of `castAfter`, `time` of `castAt`; `reason` of `kill`. */
+    field: Schema.Literals(["payload", "key", "primaryKey", "duration", "time", "reason"]),
     issue: Schema.String
   }
 ) {
@@ -145,14 +166,32 @@ export class Overloaded extends Schema.TaggedError<Overloaded>("holdfast/durable
   }
 }
 
+/**
+ * The server was killed, by `kill` on a ref to it, while the message waited. It was not executed, or its effect is gone.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class ServerKilled extends Schema.TaggedError<ServerKilled>("holdfast/durable/ServerKilled")("ServerKilled", {
+  ...ServerFields,
+  /** What whoever killed it gave as the reason. */
+  because: Schema.String
+}) {
+  override get message() {
+    return `${this.kind} "${this.key}" was killed: ${this.because}`
+  }
+}
+
 const Reason = Schema.Union([
   CallTimeout,
   MessageParked,
   StateUndecodable,
+  StateTooNew,
   InvalidMessage,
   NodeClosed,
   Overloaded,
-  ReplyUndecodable
+  ReplyUndecodable,
+  ServerKilled
 ])
 
 /**

@@ -66,7 +66,30 @@ export interface Located {
  * @since 0.1.0
  * @category models
  */
-export type Claim = Claimed | (Located & { readonly _tag: "HeldElsewhere" })
+export type Claim = Claimed | (Located & { readonly _tag: "HeldElsewhere" }) | TooNew
+
+/**
+ * A server that a claim is about.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Wanted extends Address {
+  /** The newest version of a stored state that the claimer can read; any where it is not given. */
+  readonly stateVersion?: number | undefined
+}
+
+/**
+ * A server that was left alone, since its state was stored by a newer version of its definition than the claimer's.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TooNew {
+  readonly _tag: "TooNew"
+  readonly id: number
+  readonly stateVersion: number
+}
 
 /**
  * A server that this node holds from now on.
@@ -84,8 +107,21 @@ export interface Claimed {
   readonly pushed: number
   /** The encoded state; `undefined` as long as no message was ever handled. */
   readonly state: string | undefined
+  /** The version of the definition that the state was stored by: 1 unless a step said otherwise. */
+  readonly stateVersion: number
   /** The message that locked the server, where what it began is not over. */
   readonly lock: StoredMessage | undefined
+}
+
+/**
+ * A server whose life was ended: its number, and the version at which the next one begins.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Killed {
+  readonly id: number
+  readonly version: number
 }
 
 /**
@@ -155,6 +191,63 @@ export interface Outgoing {
 }
 
 /**
+ * A transaction of the storage's own that a handler has opened. Only the storage that made it knows what it is.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface OpenTransaction {
+  /** Rolls it back, unless it has ended. */
+  readonly close: Effect.Effect<void>
+}
+
+/**
+ * When a message for later is due: at a time by the storage's clock, in milliseconds since 1970, or so many milliseconds
+ * after the commit that schedules it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Due =
+  | { readonly _tag: "At"; readonly millis: number }
+  | { readonly _tag: "After"; readonly millis: number }
+
+/**
+ * A message for later. Its mode is `cast`, and it has no priority.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Scheduling extends Outgoing {
+  readonly due: Due
+}
+
+/**
+ * The name of a message for later: its server's id, and its own.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ScheduledId {
+  readonly server: number
+  readonly node: number
+  readonly call: number
+}
+
+/**
+ * What becomes of messages for later. One is put in line when it is due and not before, those of one server by their due times,
+ * and where these are equal by their ids. One whose key is known, in line, or scheduled already is left out.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Later {
+  readonly scheduled: ReadonlyArray<Scheduling>
+  /** To be taken back. One that is not there any more, or is taken back by an earlier member, refuses the member. */
+  readonly cancelled: ReadonlyArray<ScheduledId>
+}
+
+/**
  * One server's step from one version to the next, with all that goes with it. It is done whole or not at all.
  *
  * @since 0.1.0
@@ -174,6 +267,8 @@ export interface Transition {
   readonly consumed: ReadonlyArray<number>
   /** The new state, encoded; `undefined` where it stays. */
   readonly state: string | undefined
+  /** The version of the definition that the state is stored by, where that changes. */
+  readonly stateVersion?: number | undefined
   /** The message that locks the server from now on, or none; `undefined` where that stays. */
   readonly lock: StoredMessage | "none" | undefined
   /** Answers to keep under their keys. One that is known already refuses the member, unless it is late. */
@@ -181,6 +276,9 @@ export interface Transition {
   readonly replies: ReadonlyArray<Reply>
   readonly outgoing: ReadonlyArray<Outgoing>
   readonly parked: ReadonlyArray<Parked>
+  /** What the step is to be committed in, and with. The storage ends it, whatever the verdict. */
+  readonly transaction: OpenTransaction | undefined
+  readonly later?: Later | undefined
 }
 
 /**
@@ -206,6 +304,7 @@ export interface Enqueue {
   readonly _tag: "Enqueue"
   readonly outgoing: ReadonlyArray<Outgoing>
   readonly replies: ReadonlyArray<Reply>
+  readonly later?: Later | undefined
 }
 
 /**
@@ -222,6 +321,7 @@ export type Member = Transition | Check | Enqueue
  * - `Done`: it is durable. `pushed` is where the server's line ended when the group was decided; `undefined` where that is
  *   not known any more, since only the decision survived.
  * - `Known`: refused because of these keys, which are answered already.
+ * - `Missed`: refused because these messages for later, which it would cancel, are not scheduled any more.
  * - `LineMoved`: refused by its guard; the line now ends at `pushed`.
  * - `Superseded`: refused by its version: somebody else holds the server now.
  * - `Failed`: the storage does not take it, whatever stands beside it; `failure` says why.
@@ -236,6 +336,7 @@ export type Verdict =
   | { readonly _tag: "LineMoved"; readonly pushed: number }
   | { readonly _tag: "Superseded" }
   | { readonly _tag: "Known"; readonly replies: ReadonlyMap<string, string> }
+  | { readonly _tag: "Missed"; readonly cancelled: ReadonlyArray<ScheduledId> }
   | { readonly _tag: "Failed"; readonly failure: string }
 
 /**
@@ -248,6 +349,9 @@ export type Hint =
   | { readonly _tag: "Lines"; readonly ids: ReadonlyArray<number>; readonly priority: boolean }
   | { readonly _tag: "Replies" }
   | { readonly _tag: "Unattended" }
+  | { readonly _tag: "Killed"; readonly id: number; readonly version: number; readonly answer: string }
+  /** Something was scheduled that is due in so many milliseconds. */
+  | { readonly _tag: "Scheduled"; readonly millis: number }
   | { readonly _tag: "Everything" }
 
 /**
@@ -290,14 +394,19 @@ export interface NodeStorage {
   readonly trouble: () => string | undefined
   /** Finds servers, making the ones that are not there yet. */
   readonly locate: (servers: ReadonlyArray<Address>) => Effect.Effect<ReadonlyArray<Located>, NodeLost>
-  /** Takes over servers that no living node holds, making the ones that are not there yet. */
-  readonly claim: (servers: ReadonlyArray<Address>) => Effect.Effect<ReadonlyArray<Claim>, NodeLost>
+  /** Takes over servers that no living node holds and whose states it can read, making the ones that are not there yet. */
+  readonly claim: (servers: ReadonlyArray<Wanted>) => Effect.Effect<ReadonlyArray<Claim>, NodeLost>
   /** Gives servers back, at that version or at any. What is no longer ours is passed over. */
   readonly release: (
     servers: ReadonlyArray<{ readonly id: number; readonly version: number | undefined }>
   ) => Effect.Effect<void, NodeLost>
   /** Commits a group: each member alone is done or refused, all at once and durably. After a defect nothing of it was done. */
   readonly commit: (group: ReadonlyArray<Member>) => Effect.Effect<ReadonlyArray<Verdict>, NodeLost>
+  /**
+   * Ends the life of a server: state, line, lock, keys and what was set aside are gone, and the calls in its line are answered
+   * with this text. Its number stays, its version goes on. The holder hears of it. `undefined`: there is no such server.
+   */
+  readonly kill: (server: Address, answer: string) => Effect.Effect<Killed | undefined, NodeLost>
   /** Reads on in lines, from behind a position. */
   readonly read: (
     lines: ReadonlyArray<{ readonly id: number; readonly after: number; readonly limit: number }>
@@ -312,6 +421,14 @@ export interface NodeStorage {
   /** The replies that wait for this node. They stay until they are forgotten. */
   readonly replies: Effect.Effect<ReadonlyArray<Reply>, NodeLost>
   readonly forget: (replies: ReadonlyArray<Reply>) => Effect.Effect<void, NodeLost>
+  /**
+   * Puts messages for later that are due in line, as many as one statement should. Tells in how many milliseconds there will be
+   * more, as far as is known now: 0 where there is more already, `undefined` where nothing is scheduled. Any node may do
+   * it for all of them.
+   */
+  readonly deliverDue: Effect.Effect<number | undefined, NodeLost>
+  /** Whether a hint may get lost, so that one has to look from time to time. */
+  readonly mayLoseHints: boolean
   /** Waits for hints; several come at once where they have gathered. */
   readonly hints: Effect.Effect<ReadonlyArray<Hint>>
   /** Comes back under a new id after `NodeLost`. Replies to the old id are still received. */

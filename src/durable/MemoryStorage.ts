@@ -2,7 +2,7 @@
  * A storage that keeps everything in this process: for tests, under `TestClock` too, and for trying things out.
  *
  * It keeps every promise that does not need a disk. Several nodes may share one, and see of each other what they would see
- * of each other through a database. Nothing in it waits for a clock.
+ * of each other through a database. Nothing in it waits for a clock; what was scheduled is in line at its very millisecond.
  *
  * @since 0.1.0
  */
@@ -17,6 +17,8 @@ import {
   type Claim,
   DurableStorage,
   type Hint,
+  type Killed,
+  type Later,
   type LineRead,
   type Located,
   type Member,
@@ -25,10 +27,13 @@ import {
   type Outgoing,
   type Parked,
   type Reply,
+  type ScheduledId,
   type StoredMessage,
   type Transition,
-  type Verdict
+  type Verdict,
+  type Wanted
 } from "./DurableStorage.ts"
+import { Agenda } from "./internal/agenda.ts"
 
 interface Server extends Address {
   readonly id: number
@@ -37,6 +42,7 @@ interface Server extends Address {
   pushed: number
   holder: number | undefined
   state: string | undefined
+  stateVersion: number
   lock: StoredMessage | undefined
   readonly line: Array<{ readonly position: number; readonly message: StoredMessage }>
   readonly outcomes: Map<string, Kept>
@@ -61,7 +67,8 @@ class Store {
   readonly #names = new Map<string, Server>()
   readonly #nodes = new Map<number, Node>()
   /** Replies outlive the node that waits for them, as rows would. */
-  readonly #replies = new Map<number, Map<number, Reply>>()
+  readonly #waiting = new Map<number, Node>()
+  readonly #agenda = new Agenda()
   readonly #clock: Clock.Clock
 
   constructor(clock: Clock.Clock) {
@@ -71,7 +78,7 @@ class Store {
   join(node: Node): number {
     const id = ++this.#identity
     this.#nodes.set(id, node)
-    this.#replies.set(id, node.replies)
+    this.#waiting.set(id, node)
     return id
   }
 
@@ -104,6 +111,7 @@ class Store {
         pushed: 0,
         holder: undefined,
         state: undefined,
+        stateVersion: 1,
         lock: undefined,
         line: [],
         outcomes: new Map(),
@@ -124,10 +132,14 @@ class Store {
     return { id: server.id, holder: this.#liveHolder(server) }
   }
 
-  claim(node: number, address: Address): Claim {
-    const server = this.#server(address)
+  claim(node: number, wanted: Wanted): Claim {
+    this.deliverDue()
+    const server = this.#server(wanted)
     const holder = this.#liveHolder(server)
     if (holder !== undefined && holder !== node) return { _tag: "HeldElsewhere", id: server.id, holder }
+    if (wanted.stateVersion !== undefined && server.stateVersion > wanted.stateVersion) {
+      return { _tag: "TooNew", id: server.id, stateVersion: server.stateVersion }
+    }
     server.holder = node
     server.version++
     return {
@@ -137,6 +149,7 @@ class Store {
       taken: server.taken,
       pushed: server.pushed,
       state: server.state,
+      stateVersion: server.stateVersion,
       lock: server.lock
     }
   }
@@ -148,7 +161,29 @@ class Store {
     if (server.pushed > server.taken || server.lock !== undefined) this.#hintAll({ _tag: "Unattended" })
   }
 
+  kill({ key, kind }: Address, answer: string): Killed | undefined {
+    this.deliverDue()
+    const server = this.#names.get(JSON.stringify([kind, key]))
+    if (server === undefined) return undefined
+    const { id, lock } = server
+    for (const message of [...server.line.map((queued) => queued.message), ...(lock === undefined ? [] : [lock])]) {
+      if (message.mode === "call") this.#reply({ node: message.node, call: message.call, value: answer })
+    }
+    const holder = this.#liveHolder(server)
+    server.version++
+    server.taken = server.pushed
+    server.holder = server.state = server.lock = undefined
+    server.line.length = server.parked.length = 0
+    server.outcomes.clear()
+    server.stateVersion = 1
+    this.#agenda.deleteAllOf(id)
+    const killed = { id, version: server.version }
+    if (holder !== undefined) this.#nodes.get(holder)?.hints.add({ _tag: "Killed", ...killed, answer })
+    return killed
+  }
+
   read(id: number, after: number, limit: number): LineRead {
+    this.deliverDue()
     const server = this.#servers.get(id)
     if (server === undefined) return { head: [], priority: [] }
     const behind = server.line.filter(({ position }) => position > after).map(({ message, position }) => ({
@@ -173,8 +208,11 @@ class Store {
 
   /** Every member is decided as things stood before the group, and only then is anything written. */
   commit(group: ReadonlyArray<Member>, retentionMillis: number): ReadonlyArray<Verdict> {
-    const until = this.#clock.currentTimeMillisUnsafe() + retentionMillis
-    const verdicts = group.map((member) => this.#decide(member))
+    this.deliverDue()
+    const now = this.#clock.currentTimeMillisUnsafe()
+    const until = now + retentionMillis
+    const missed = this.#missed(group)
+    const verdicts = group.map((member) => this.#decide(member, missed?.get(member)))
     group.forEach((member, index) => {
       if (verdicts[index]?._tag === "Done" && member._tag === "Transition") this.#apply(member, until)
     })
@@ -183,6 +221,12 @@ class Store {
       for (const outgoing of member.outgoing) this.#push(outgoing)
       for (const reply of member.replies) this.#reply(reply)
     })
+    if (missed !== undefined) {
+      group.forEach((member, index) => {
+        if (verdicts[index]?._tag !== "Done" || member._tag === "Check" || member.later === undefined) return
+        this.#later(member.later, now)
+      })
+    }
     return group.map((member, index) => {
       const verdict = verdicts[index]
       if (verdict === undefined || verdict._tag !== "Done" || member._tag !== "Enqueue") {
@@ -193,8 +237,31 @@ class Store {
     })
   }
 
-  #decide(member: Member): Verdict {
-    if (member._tag === "Enqueue") return { _tag: "Done", pushed: 0 }
+  /** What the members would cancel in vain: of several that would cancel the same, the first may. Where nothing is for later, nothing. */
+  #missed(group: ReadonlyArray<Member>): ReadonlyMap<Member, ReadonlyArray<ScheduledId>> | undefined {
+    if (!group.some((member) => member._tag !== "Check" && member.later !== undefined)) return undefined
+    const missed = new Map<Member, ReadonlyArray<ScheduledId>>()
+    const wanted = new Set<string>()
+    for (const member of group) {
+      if (member._tag === "Check" || member.later === undefined) continue
+      const inVain = member.later.cancelled.filter((id) => {
+        const name = Agenda.nameOf(id)
+        const isFirst = !wanted.has(name)
+        wanted.add(name)
+        return !isFirst || !this.#agenda.has(id)
+      })
+      if (inVain.length > 0) missed.set(member, inVain)
+    }
+    return missed
+  }
+
+  #decide(member: Member, missed: ReadonlyArray<ScheduledId> | undefined): Verdict {
+    if (member._tag === "Enqueue") {
+      return missed === undefined ? { _tag: "Done", pushed: 0 } : { _tag: "Missed", cancelled: missed }
+    }
+    if (member._tag === "Transition" && member.transaction !== undefined) {
+      return { _tag: "Failed", failure: "a storage in memory has no transactions" }
+    }
     const server = this.#servers.get(member.id)
     if (server === undefined) return { _tag: "Superseded" }
     if (member._tag === "Transition") {
@@ -206,6 +273,7 @@ class Store {
       }
       if (known.size > 0) return { _tag: "Known", replies: known }
     }
+    if (missed !== undefined) return { _tag: "Missed", cancelled: missed }
     if (member.guard !== undefined && member.guard !== server.pushed) {
       return { _tag: "LineMoved", pushed: server.pushed }
     }
@@ -218,6 +286,7 @@ class Store {
     server.version++
     server.taken = transition.taken
     if (transition.state !== undefined) server.state = transition.state
+    if (transition.stateVersion !== undefined) server.stateVersion = transition.stateVersion
     if (transition.lock !== undefined) server.lock = transition.lock === "none" ? undefined : transition.lock
     while (server.line[0] !== undefined && server.line[0].position <= transition.taken) server.line.shift()
     for (const position of transition.consumed) {
@@ -238,9 +307,31 @@ class Store {
     }
   }
 
+  #later({ cancelled, scheduled }: Later, now: number): void {
+    for (const id of cancelled) this.#agenda.delete(id)
+    let next = Number.POSITIVE_INFINITY
+    for (const { due, id, message } of scheduled) {
+      const server = this.#servers.get(id)
+      const { primaryKey } = message
+      if (server === undefined) continue
+      if (primaryKey !== undefined && this.#kept(server, primaryKey) !== undefined) continue
+      const at = due._tag === "At" ? due.millis : now + due.millis
+      if (this.#agenda.add({ at, id, message })) next = Math.min(next, at - now)
+    }
+    if (next < Number.POSITIVE_INFINITY) this.#hintAll({ _tag: "Scheduled", millis: next })
+  }
+
+  /** Puts what is due in line. In how many milliseconds there will be more. */
+  deliverDue(): number | undefined {
+    const now = this.#clock.currentTimeMillisUnsafe()
+    for (const outgoing of this.#agenda.takeDue(now)) this.#push(outgoing)
+    return this.#agenda.nextAt === undefined ? undefined : this.#agenda.nextAt - now
+  }
+
   #reply(reply: Reply): void {
-    this.#replies.get(reply.node)?.set(reply.call, reply)
-    this.#nodes.get(reply.node)?.hints.add({ _tag: "Replies" })
+    const node = this.#waiting.get(reply.node)
+    node?.replies.set(reply.call, reply)
+    node?.hints.add({ _tag: "Replies" })
   }
 
   #push({ id, message }: Outgoing): void {
@@ -285,10 +376,13 @@ const joinStore = (store: Store, retentionMillis: number): Effect.Effect<NodeSto
         release: (servers) =>
           alive(() => servers.forEach((server) => store.release(id.current, server.id, server.version))),
         commit: (group) => alive(() => store.commit(group, retentionMillis)),
+        kill: (server, answer) => alive(() => store.kill(server, answer)),
         read: (lines) => alive(() => lines.map((line) => store.read(line.id, line.after, line.limit))),
         unattended: (kinds, after) => alive(() => store.unattended(id.current, kinds, after)),
         replies: alive(() => Array.from(node.replies.values())),
         forget: (replies) => alive(() => replies.forEach((reply) => node.replies.delete(reply.call))),
+        deliverDue: alive(() => store.deliverDue()),
+        mayLoseHints: false,
         hints: node.hints.take(Number.MAX_SAFE_INTEGER),
         rejoin: Effect.sync(() => {
           store.leave(id.current)

@@ -7,18 +7,22 @@
  * @since 0.1.0
  */
 import * as PgClient from "@effect/sql-pg/PgClient"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import type { SqlError } from "effect/sql/SqlError"
+import * as SqlClient from "effect/sql/SqlClient"
+import { isSqlError, type SqlError } from "effect/sql/SqlError"
 import type { ConnectionFailed } from "../datastore/ConnectionFailed.ts"
+import { isConnectionLost } from "../datastore/internal/lostConnection.ts"
 import { perClient } from "../datastore/internal/perClient.ts"
 import { ensureInstalled, librarySource } from "../datastore/internal/schemaInstall.ts"
 import type { SchemaNotInstalled, Source } from "../datastore/Migrations.ts"
 import { Gathering } from "../member/internal/gathering.ts"
 import * as Member from "../member/Member.ts"
+import { CurrentTransition } from "./CurrentTransition.ts"
 import {
   type Address,
   type Claim,
@@ -30,8 +34,18 @@ import {
   type NodeStorage,
   type Verdict
 } from "./DurableStorage.ts"
-import { apart, checksSql, checkVerdicts, groupStatement, type GrownLine, int8 } from "./internal/postgres/commit.ts"
+import {
+  apart,
+  checksSql,
+  checkVerdicts,
+  groupStatement,
+  type GrownLine,
+  int8,
+  type Part
+} from "./internal/postgres/commit.ts"
+import { killStatement } from "./internal/postgres/kill.ts"
 import * as statements from "./internal/postgres/statements.ts"
+import { open, PostgresTransaction } from "./internal/postgres/transaction.ts"
 import { sql } from "./internal/sql.gen.ts"
 
 /**
@@ -44,6 +58,7 @@ export const migrations: Source = librarySource("durable", sql)
 
 const lines = "lines:"
 const urgentLines = "urgent lines:"
+const killed = "killed:"
 const replies = "replies"
 const unattended = "unattended"
 
@@ -51,6 +66,10 @@ const unattended = "unattended"
 const toHint = (payload: string): Hint => {
   if (payload === replies) return { _tag: "Replies" }
   if (payload === unattended) return { _tag: "Unattended" }
+  if (payload.startsWith(killed)) {
+    const [id, version, ...answer] = payload.slice(killed.length).split(":")
+    return { _tag: "Killed", id: Number(id), version: Number(version), answer: answer.join(":") }
+  }
   for (const prefix of [lines, urgentLines]) {
     if (!payload.startsWith(prefix)) continue
     const ids = payload.slice(prefix.length).split(",").map(Number)
@@ -62,7 +81,14 @@ const toHint = (payload: string): Hint => {
 /** How many ids go into one hint. */
 const idsPerHint = 100
 
+/** How many messages for later are put in line by one statement. */
+const duePerStatement = 1000
+
+/** After how many milliseconds to look again for what somebody else was just putting in line. */
+const othersTurn = 20
+
 const join = Effect.fnUntraced(function*(
+  client: PgClient.PgClient,
   member: Member.Member["Service"],
   options: JoinOptions
 ): Effect.fn.Return<NodeStorage, never, Scope.Scope> {
@@ -95,7 +121,7 @@ const join = Effect.fnUntraced(function*(
       }
     }
   }
-  const statement = groupStatement(grown)
+  const statement = groupStatement({ grown, scheduled: (millis) => hints.add({ _tag: "Scheduled", millis }) })
 
   const find = (servers: ReadonlyArray<Address>): Effect.Effect<ReadonlyArray<Located | undefined>, SqlError> =>
     Effect.map(engine.query(statements.find.sql, statements.find.params(servers)), (rows) => {
@@ -130,7 +156,12 @@ const join = Effect.fnUntraced(function*(
     claim: (servers) =>
       alive(Effect.gen(function*() {
         const found = yield* locate(servers)
-        const wanted = found.flatMap((one) => one === undefined ? [] : [one.id])
+        const wanted = found.flatMap((one, index) => {
+          const server = servers[index]
+          return one === undefined || server === undefined
+            ? []
+            : [{ id: one.id, stateVersion: statements.knownVersion(server) }]
+        })
         const rows = yield* engine.query(statements.claim.sql, statements.claim.params(engine.id(), wanted))
         const claimed = new Map(statements.claim.rows(rows).map((claim) => [claim.id, claim]))
         return found.map((one): Claim =>
@@ -146,35 +177,68 @@ const join = Effect.fnUntraced(function*(
       )),
     commit: (group) =>
       Effect.suspend(() => {
-        const asMember = lost()
-        if (engine.isLost()) return Effect.fail(asMember)
-        const { checkAt, checks, partAt, parts } = apart(group)
+        if (engine.isLost()) return Effect.fail(lost())
+        const node = engine.id()
+        const { checkAt, checks, partAt, parts, within, withinAt } = apart(group)
+        const tellReplies = (part: Part, verdict: Verdict | undefined): void => {
+          if (verdict?._tag === "Done") {
+            for (const { node } of part.replies) engine.hint({ to: node, payload: replies })
+          }
+        }
         const written: Effect.Effect<ReadonlyArray<Verdict>, NodeLost> = parts.length === 0
           ? Effect.succeed([])
-          : Effect.tap(
-            Effect.mapError(engine.lane().commit(statement, parts), () => asMember),
-            (verdicts) =>
-              Effect.sync(() =>
-                parts.forEach((part, index) => {
-                  if (verdicts[index]?._tag !== "Done") return
-                  for (const { node } of part.replies) engine.hint({ to: node, payload: replies })
-                })
-              )
+          : engine.lane().commit(statement, parts).pipe(
+            Effect.mapError(() => new NodeLost({ node })),
+            Effect.tap((verdicts) =>
+              Effect.sync(() => parts.forEach((part, index) => tellReplies(part, verdicts[index])))
+            )
           )
-        if (checks.length === 0) return written
-        const checked = Effect.map(
-          alive(engine.query(checksSql, [int8(checks.map((check) => check.id))])),
-          ([row]) => checkVerdicts(checks, row)
-        )
-        if (parts.length === 0) return checked
-        // Neither ends the other early: what is written stays under way until it is known what became of it.
-        const both = Effect.all([Effect.exit(written), Effect.exit(checked)], { concurrency: 2 })
-        return Effect.map(Effect.flatMap(both, Effect.all), ([written, checked]) => {
-          const verdicts: Array<Verdict> = []
-          partAt.forEach((at, index) => verdicts[at] = written[index] ?? { _tag: "Superseded" })
-          checkAt.forEach((at, index) => verdicts[at] = checked[index] ?? { _tag: "Superseded" })
-          return verdicts
+        const writtenWithin = Effect.forEach(within, (part) => {
+          const { transaction } = part
+          if (!(transaction instanceof PostgresTransaction) || transaction.client !== client) {
+            return Effect.succeed<Verdict>({ _tag: "Failed", failure: "the transaction is not one of this storage" })
+          }
+          return engine.lane().commitWithin(statement, part, transaction.send).pipe(
+            Effect.mapError(() => new NodeLost({ node })),
+            // Whatever it came to nothing for, the handler is to begin anew.
+            Effect.map((verdict): Verdict => verdict ?? { _tag: "Superseded" }),
+            Effect.tap((verdict) => Effect.sync(() => tellReplies(part, verdict)))
+          )
         })
+        const checked: Effect.Effect<ReadonlyArray<Verdict>, NodeLost> = checks.length === 0
+          ? Effect.succeed([])
+          : Effect.map(
+            alive(engine.query(checksSql, [int8(checks.map((check) => check.id))])),
+            ([row]) => checkVerdicts(checks, row)
+          )
+        if (parts.length === group.length) return written
+        if (checks.length === group.length) return checked
+        // None ends the others early: what is written stays under way until it is known what became of it.
+        const all = Effect.all([written, writtenWithin, checked].map(Effect.exit), { concurrency: "unbounded" })
+        return Effect.map(Effect.flatMap(all, Effect.all), (verdicts) => {
+          const inOrder: Array<Verdict> = []
+          const places = [partAt, withinAt, checkAt]
+          places.forEach((at, kind) =>
+            at.forEach((place, index) => inOrder[place] = verdicts[kind]?.[index] ?? { _tag: "Superseded" })
+          )
+          return inOrder
+        })
+      }),
+    kill: (server, answer) =>
+      Effect.flatMap(alive(find([server])), ([found]) => {
+        if (found === undefined) return Effect.succeed(undefined)
+        const node = engine.id()
+        return engine.lane().commit(killStatement, [{ id: found.id, answer }]).pipe(
+          Effect.mapError(() => new NodeLost({ node })),
+          Effect.map(([verdict]) => {
+            for (const to of verdict?.told ?? []) engine.hint({ to, payload: replies })
+            const version = verdict?.version ?? 0
+            if (verdict?.holder !== undefined && verdict.holder !== node) {
+              engine.hint({ to: verdict.holder, payload: `${killed}${found.id}:${version}:${answer}` })
+            }
+            return { id: found.id, version }
+          })
+        )
       }),
     read: (wanted) =>
       alive(Effect.map(
@@ -195,6 +259,17 @@ const join = Effect.fnUntraced(function*(
       )
     ),
     forget: (replies) => alive(Effect.asVoid(engine.query(statements.forget.sql, statements.forget.params(replies)))),
+    deliverDue: alive(Effect.map(
+      engine.query(statements.deliverDue.sql, statements.deliverDue.params(duePerStatement)),
+      (rows) => {
+        const due = statements.deliverDue.rows(rows)
+        grown(due.grown)
+        if (due.nextIn === undefined || due.nextIn > 0) return due.nextIn
+        // What is due and was left alone is somebody else's for now.
+        return due.moved !== undefined && due.moved > 0 ? 0 : othersTurn
+      }
+    )),
+    mayLoseHints: true,
     hints: hints.take(Number.MAX_SAFE_INTEGER),
     rejoin: Effect.suspend(() =>
       Effect.map(engine.rejoin(engine.id()), () => {
@@ -205,6 +280,101 @@ const join = Effect.fnUntraced(function*(
 })
 
 /**
+ * That this storage is the one: what `transaction` needs.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export class PostgresStorage extends Context.Service<PostgresStorage, {
+  /** @internal */
+  readonly "~client": PgClient.PgClient
+}>()("holdfast/durable/PostgresStorage") {}
+
+/** Waits between attempts to open a transaction on a database that is away. */
+const reopening = Schedule.min([
+  Schedule.exponential("20 millis", 2).pipe(Schedule.jittered),
+  Schedule.spaced("1 second")
+])
+
+const isAway = (error: unknown): boolean => isSqlError(error) && isConnectionLost(error)
+
+/**
+ * Runs SQL inside a handler, in the very transaction that commits the handler's step: the state, everything that the handler
+ * sends, and the effect of the SQL are there together, or none of it is.
+ *
+ * **Details**
+ *
+ * The effect runs over the client of the storage that the server lives in. A second `transaction` in the same handler goes on in
+ * the first one's. What fails in the effect is undone alone, and a handler that does not come to an outcome leaves nothing.
+ * An `SqlError` that the effect does not catch is a failed attempt at the message; where the database is away, the handler waits
+ * for it. A transaction that is refused in the end, since another process has taken the server over or a constraint that is
+ * checked at the end fails, is rolled back, and the message is handled again.
+ *
+ * The message is committed alone, not in a group with others, and takes three trips to the database more: use it where the SQL
+ * has to be exact, not for speed. Rows that it locks stay locked until the handler has ended: come to it last.
+ *
+ * **Example** (A table beside the state)
+ *
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Rpc } from "effect/rpc"
+ * import { SqlClient } from "effect/sql"
+ * import { DurableServer, PostgresStorage } from "holdfast/durable"
+ *
+ * class Account extends DurableServer.make("Account", {
+ *   state: Schema.Struct({ balance: Schema.Int }),
+ *   protocol: [Rpc.make("Deposit", { payload: { amount: Schema.Int } })]
+ * }) {}
+ *
+ * export const AccountLive = Account.toLayer({
+ *   init: () => ({ balance: 0 }),
+ *   handlers: {
+ *     Deposit: Effect.fnUntraced(function*({ key, noReply, payload, state }) {
+ *       yield* PostgresStorage.transaction(Effect.gen(function*() {
+ *         const sql = yield* SqlClient.SqlClient
+ *         yield* sql`INSERT INTO entry (account, amount) VALUES (${key}, ${payload.amount})`
+ *       }))
+ *       return noReply({ balance: state.balance + payload.amount })
+ *     })
+ *   }
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category transactions
+ */
+export const transaction = <A, E, R>(
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<
+  A,
+  Exclude<E, SqlError>,
+  Exclude<R, PgClient.PgClient | SqlClient.SqlClient> | CurrentTransition | PostgresStorage
+> =>
+  Effect.gen(function*() {
+    const client = (yield* PostgresStorage)["~client"]
+    const transition = yield* CurrentTransition
+    const inside = effect.pipe(
+      Effect.provideService(PgClient.PgClient, client),
+      Effect.provideService(SqlClient.SqlClient, client)
+    )
+    const own = transition.transaction()
+    if (own instanceof PostgresTransaction) return yield* own.run(inside)
+    const first = Effect.gen(function*() {
+      const opened = yield* open(client)
+      if (!transition.within(opened)) {
+        yield* opened.close
+        return yield* Effect.die(new Error("a transaction belongs to a handler, and this one runs no more"))
+      }
+      return yield* Effect.tapError(opened.run(inside), (error) => {
+        if (!isAway(error)) return Effect.void
+        transition.within(undefined)
+        return opened.close
+      })
+    })
+    return yield* Effect.retry(first, { schedule: reopening, while: isAway })
+  }).pipe(Effect.catchIf(isSqlError, Effect.die)) as never
+
+/**
  * The storage on this process's membership in a database.
  *
  * Fails with `SchemaNotInstalled` when the tables are missing and the client's role may not create them: install them with
@@ -213,9 +383,11 @@ const join = Effect.fnUntraced(function*(
  * @since 0.1.0
  * @category layers
  */
-export const layer: Layer.Layer<DurableStorage, SchemaNotInstalled | ConnectionFailed, PgClient.PgClient> = perClient((
-  client
-) =>
+export const layer: Layer.Layer<
+  DurableStorage | PostgresStorage,
+  SchemaNotInstalled | ConnectionFailed,
+  PgClient.PgClient
+> = perClient((client) =>
   Layer.effect(
     DurableStorage,
     Effect.gen(function*() {
@@ -239,10 +411,11 @@ export const layer: Layer.Layer<DurableStorage, SchemaNotInstalled | ConnectionF
               Effect.sync(() => {
                 inUse = false
               })
-          ).pipe(Effect.andThen(join(member, options)))
+          ).pipe(Effect.andThen(join(client, member, options)))
       })
     })
   ).pipe(
+    Layer.merge(Layer.succeed(PostgresStorage, { "~client": client })),
     Layer.provide(Member.layerPostgres),
     Layer.provide(Layer.succeed(PgClient.PgClient, client))
   )

@@ -171,7 +171,7 @@ layer(TestPostgres.layer, { excludeTestServices: true })("AfterCommit", (it) => 
       const lamp = (yield* node.run(Lamp.client()))("lost answer")
       yield* lamp.call.Switch()
       yield* until(lines, 2)
-      const caught = yield* proxy.catchAnswer(/WITH lane/)
+      const caught = yield* proxy.catchAnswer(/commit_step/)
       const told = yield* Deferred.make<number>()
       yield* Effect.forkScoped(Effect.flatMap(lamp.call.Switch(), (on) => Deferred.succeed(told, on)))
       yield* caught.arrived

@@ -79,13 +79,27 @@ const transition = (
   replies: [],
   outgoing: [],
   parked: [],
+  transaction: undefined,
   ...more
 })
 
-const enqueue = (outgoing: ReadonlyArray<Outgoing>): DurableStorage.Enqueue => ({
+const enqueue = (outgoing: ReadonlyArray<Outgoing>, later?: DurableStorage.Later): DurableStorage.Enqueue => ({
   _tag: "Enqueue",
   outgoing,
-  replies: []
+  replies: [],
+  later
+})
+
+const scheduling = (id: number, message: DurableStorage.StoredMessage, millis: number): DurableStorage.Scheduling => ({
+  id,
+  message,
+  due: { _tag: "After", millis }
+})
+
+const nameOf = ({ id, message }: Outgoing): DurableStorage.ScheduledId => ({
+  server: id,
+  node: message.node,
+  call: message.call
 })
 
 const lineOf = (node: Node, id: number) =>
@@ -246,6 +260,11 @@ for (const [name, StoreLive] of [["MemoryStorage", MemoryStore], ["PostgresStora
           yield* second.commit([
             enqueue([refused, done].flatMap(({ id }) => [1, 2].map(() => ({ id, message: message(second) }))))
           ])
+          const timers = [refused, done].map(() => scheduling(target.id, message(second), 3_600_000))
+          const [timerOfRefused, timerOfDone] = timers
+          if (!timerOfRefused || !timerOfDone) return
+          yield* second.commit([enqueue([], { scheduled: timers, cancelled: [] })])
+          const later = yield* claimNew(second)
           let version = refused.version
           if (refusal === "key") {
             yield* first.commit([
@@ -264,7 +283,11 @@ for (const [name, StoreLive] of [["MemoryStorage", MemoryStore], ["PostgresStora
                 { id: target.id, message: message(first) },
                 { id: other.id, message: message(first, `of ${server.id}`) }
               ],
-              parked: [{ message: message(first), attempts: 3, failure: "it failed" }]
+              parked: [{ message: message(first), attempts: 3, failure: "it failed" }],
+              later: {
+                scheduled: [scheduling(later.id, message(first), 0)],
+                cancelled: [nameOf(server === done ? timerOfDone : timerOfRefused)]
+              }
             }
           }
           const ofRefused = everything(refused)
@@ -292,6 +315,19 @@ for (const [name, StoreLive] of [["MemoryStorage", MemoryStore], ["PostgresStora
           assert.deepStrictEqual((yield* lineOf(second, other.id)).map(({ primaryKey }) => primaryKey), [
             `of ${done.id}`
           ])
+          // What they scheduled, and what they cancelled.
+          yield* first.deliverDue
+          assert.deepStrictEqual((yield* lineOf(second, later.id)).map(({ call }) => call), [
+            ofDone.later.scheduled[0]?.message.call
+          ])
+          assert.deepStrictEqual(
+            tags(
+              yield* second.commit(
+                [timerOfRefused, timerOfDone].map((timer) => enqueue([], { scheduled: [], cancelled: [nameOf(timer)] }))
+              )
+            ),
+            ["Done", "Missed"]
+          )
           // What they consumed.
           assert.deepStrictEqual((yield* lineOf(first, refused.id)).map(({ position }) => position), [1, 2])
           assert.deepStrictEqual((yield* lineOf(first, done.id)).map(({ position }) => position), [2])

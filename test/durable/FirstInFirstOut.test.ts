@@ -134,7 +134,7 @@ layer(TestPostgres.layer, { excludeTestServices: true })("FirstInFirstOut", (it)
       yield* journal("behind").call.Write({ entry: "first" })
       yield* journal("other").call.Write({ entry: "first" })
       // All of it is sent while the committer is busy, and so comes into one group.
-      const busy = yield* proxy.catchAnswer(/WITH lane/)
+      const busy = yield* proxy.catchAnswer(/commit_step/)
       const other = yield* Effect.forkChild(journal("other").call.Write({ entry: "second" }))
       yield* busy.arrived
       const start = { startImmediately: true }
@@ -176,7 +176,7 @@ layer(TestPostgres.layer, { excludeTestServices: true })("FirstInFirstOut", (it)
       yield* journal.call.Write({ entry: "first" })
       yield* (yield* producer.run(Journal.client()))("refused").cast.Write({ entry: "other" })
       assert.deepStrictEqual(yield* journal.call.Read(), ["first", "other"])
-      const caught = yield* proxy.catchRequest(/WITH lane/)
+      const caught = yield* proxy.catchRequest(/commit_step/)
       const direct = yield* Effect.forkChild(journal.call.Write({ entry: "direct" }))
       yield* caught.arrived
       yield* (yield* producer.run(Journal.client()))("refused").cast.Write({ entry: "another" })
@@ -235,7 +235,7 @@ layer(TestPostgres.layer, { excludeTestServices: true })("FirstInFirstOut", (it)
         yield* proxy.welcome("cut", "holdfast listen")
         yield* proxy.cut("holdfast listen")
         yield* (yield* producer.run(Fragile.client()))(key).cast.Do({ what: "in line" })
-        const busy = yield* proxy.catchAnswer(/WITH lane/)
+        const busy = yield* proxy.catchAnswer(/commit_step/)
         const other = yield* Effect.forkChild(journal(key).call.Write({ entry: "second" }))
         yield* busy.arrived
         world.poison.add("fails at first")

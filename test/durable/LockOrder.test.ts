@@ -62,6 +62,7 @@ const step = (server: Held, more: Partial<DurableStorage.Transition> = {}): Dura
   replies: [],
   outgoing: [],
   parked: [],
+  transaction: undefined,
   ...more
 })
 
@@ -176,6 +177,14 @@ for (
               )
             )
             yield* check("a release", "server", node.release(next()))
+            const later = shuffle(ids).map((id) => ({
+              id,
+              message: message(node),
+              due: { _tag: "After", millis: 0 } as const
+            }))
+            const alone = { _tag: "Enqueue", outgoing: [], replies: [] } as const
+            yield* node.commit([{ ...alone, later: { scheduled: later, cancelled: [] } }])
+            yield* check("delivering", "inbox", node.deliverDue)
             const names = yield* sql<{ readonly kind: string; readonly key: string }>`
             SELECT kind, key FROM holdfast.server WHERE id = ANY (${ids.map(BigInt)})`
             yield* check("a claim", "server", producer.claim(shuffle(names)))
@@ -202,6 +211,7 @@ layer(TestPostgres.layer, { excludeTestServices: true })("LockOrder, four nodes"
         SELECT kind, key FROM holdfast.server WHERE kind = 'Lock'`
       const ends = performance.now() + seconds * 1000
       let groups = 0
+      const scheduled: Array<DurableStorage.ScheduledId> = []
       yield* Effect.forEach(nodes, (node) =>
         Effect.gen(function*() {
           const random = <A>(items: ReadonlyArray<A>, count: number) =>
@@ -220,12 +230,31 @@ layer(TestPostgres.layer, { excludeTestServices: true })("LockOrder, four nodes"
               id,
               message: message(node, n % 2 === 0 ? `k${n}` : undefined)
             }))
+            const cancelled = yield* random(scheduled, 20)
+            const later = (n: number) => {
+              const own = targets.map(({ id }, index) => ({
+                id,
+                message: message(node, index === n ? `k${index}` : undefined),
+                due: { _tag: "After", millis: index * 3 } as const
+              }))
+              scheduled.push(
+                ...own.map(({ id, message }) => ({ server: id, node: message.node, call: message.call }))
+              )
+              return { scheduled: own, cancelled: cancelled.slice(n, n + 1) }
+            }
             const steps = held.map((server, n) =>
               step(
                 server,
-                n % 3 === 0 ? { outgoing, outcomes: [{ primaryKey: `k${n}`, reply: "{}", late: false }] } : {}
+                n % 3 === 0
+                  ? {
+                    outgoing,
+                    outcomes: [{ primaryKey: `k${n}`, reply: "{}", late: false }],
+                    later: n % 2 === 0 ? later(n) : undefined
+                  }
+                  : {}
               )
             )
+            yield* node.deliverDue
             const verdicts = yield* node.commit([...steps, {
               _tag: "Enqueue",
               outgoing: [...outgoing].reverse(),
@@ -243,7 +272,7 @@ layer(TestPostgres.layer, { excludeTestServices: true })("LockOrder, four nodes"
           // So that its own end does not wait for the statistics.
           yield* node.release(held)
         }), { concurrency: "unbounded" })
-      assert.isAbove(groups, 100)
+      assert.isAbove(groups, 30)
       // A session tells of its deadlocks when it has been idle for a while.
       yield* Effect.sleep("1200 millis")
       const [row] = yield* sql<{ readonly deadlocks: number }>`

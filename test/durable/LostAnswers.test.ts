@@ -12,7 +12,7 @@ import * as TestPostgres from "../support/TestPostgres.ts"
 import { Counter, CounterLive, Journal, JournalLive, journalLive } from "./fixtures/servers.ts"
 
 /** The statement for groups in which servers only change their state, and the one for all others. */
-const steps = /WITH lane AS MATERIALIZED/
+const steps = /commit_step/
 const group = /commit_group/
 
 const setUp = Effect.gen(function*() {

@@ -67,7 +67,7 @@ layer(TestPostgres.layer, { excludeTestServices: true })("TakeOver", (it) => {
       yield* holder.line("working")
       const successor = yield* startSuccessor(database.url)
       const counter = yield* successor.run(Counter.client())
-      const caught = yield* proxy.catchRequest({ sql: /WITH lane|commit_group/, application: "holdfast commit" })
+      const caught = yield* proxy.catchRequest({ sql: /holdfast.commit_/, application: "holdfast commit" })
       yield* caught.arrived
       yield* holder.signal("SIGSTOP")
       // It is there when the call comes, and then it is not.
@@ -95,7 +95,7 @@ layer(TestPostgres.layer, { excludeTestServices: true })("TakeOver", (it) => {
       yield* holder.line("working")
       const successor = yield* startSuccessor(database.url)
       const counter = yield* successor.run(Counter.client())
-      const caught = yield* proxy.catchAnswer({ sql: /WITH lane|commit_group/, application: "holdfast commit" })
+      const caught = yield* proxy.catchAnswer({ sql: /holdfast.commit_/, application: "holdfast commit" })
       yield* caught.arrived
       yield* holder.signal("SIGSTOP")
       yield* counter("committed").call.AddAndGet({ by: 1 }, { timeout: "10 seconds" })

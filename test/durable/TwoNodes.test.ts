@@ -118,9 +118,9 @@ layer(TestPostgres.layer, { excludeTestServices: true })("TwoNodes", (it) => {
       yield* sent("reply").cast.Add({ by: 1 })
       assert.strictEqual(yield* counter("reply").call.Get(), 2)
       const ways = [
-        { of: "a call", side: "catchAnswer", sql: /WITH lane/, send: counter("reply").call.AddAndGet({ by: 1 }) },
-        { of: "a call", side: "catchRequest", sql: /WITH lane/, send: counter("reply").call.AddAndGet({ by: 1 }) },
-        { of: "a cast", side: "catchAnswer", sql: /WITH lane/, send: counter("reply").cast.Add({ by: 1 }) },
+        { of: "a call", side: "catchAnswer", sql: /commit_step/, send: counter("reply").call.AddAndGet({ by: 1 }) },
+        { of: "a call", side: "catchRequest", sql: /commit_step/, send: counter("reply").call.AddAndGet({ by: 1 }) },
+        { of: "a cast", side: "catchAnswer", sql: /commit_step/, send: counter("reply").cast.Add({ by: 1 }) },
         { of: "a cast by the line", side: "catchAnswer", sql: /commit_group/, send: sent("reply").cast.Add({ by: 1 }) },
         { of: "a read", side: "catchAnswer", sql: /array_agg\(coalesce\(s.version/, send: counter("reply").call.Get() },
         {

@@ -154,7 +154,7 @@ layer(TestPostgres.layer, { excludeTestServices: true })("Membership", (it) => {
       const other = yield* successor.run(Counter.client())
       yield* counter("stuck").call.Add({ by: 1 })
       const id = yield* node.id
-      const caught = yield* proxy.catchRequest(/WITH lane/)
+      const caught = yield* proxy.catchRequest(/commit_step/)
       const caller = yield* Effect.forkChild(counter("stuck").call.AddAndGet({ by: 1 }, { timeout: "20 seconds" }))
       yield* caught.arrived
       assert.strictEqual(yield* other("stuck").call.AddAndGet({ by: 1 }), 2)
@@ -177,7 +177,7 @@ layer(TestPostgres.layer, { excludeTestServices: true })("Membership", (it) => {
       yield* counter("silent").call.Add({ by: 1 })
       for (const side of ["catchAnswer", "catchRequest"] as const) {
         const before = yield* counter("silent").call.Get()
-        const caught = yield* proxy[side](/WITH lane/)
+        const caught = yield* proxy[side](/commit_step/)
         const caller = yield* Effect.forkChild(counter("silent").call.AddAndGet({ by: 1 }))
         yield* caught.arrived
         assert.strictEqual(yield* Nodes.within("3 seconds", Fiber.join(caller)), before + 1)

@@ -45,11 +45,17 @@ const layerChanged = (change: NodeOptions["storage"]) =>
     Layer.effect(
       DurableStorage.DurableStorage,
       Effect.map(DurableStorage.DurableStorage, (storage) => changed(storage, change))
-    ).pipe(Layer.provide(PostgresStorage.layer))
+    ).pipe(Layer.provideMerge(PostgresStorage.layer))
   )
 
+/** Nodes on Postgres may have handlers that use its transactions. */
+interface PostgresNodeOptions extends Omit<NodeOptions, "servers"> {
+  readonly servers?: Layer.Layer<never, never, DurableNode.DurableNode | PostgresStorage.PostgresStorage>
+  readonly url: Redacted.Redacted
+}
+
 /** The layer of a node of its own on Postgres. */
-export const layer = (options: NodeOptions & { readonly url: Redacted.Redacted }) =>
+export const layer = (options: PostgresNodeOptions) =>
   (options.servers ?? Layer.empty).pipe(
     Layer.provideMerge(options.storage === undefined ? DurableNode.layerPostgres : layerChanged(options.storage)),
     Layer.provide(Layer.mergeAll(
@@ -85,7 +91,7 @@ const startLayer = Effect.fnUntraced(function*<E>(
 })
 
 /** Starts a node on Postgres, for as long as the scope lasts or until it is closed. */
-export const start = (options: NodeOptions & { readonly url: Redacted.Redacted }) => startLayer(layer(options))
+export const start = (options: PostgresNodeOptions) => startLayer(layer(options))
 
 /** Starts a node on a storage that is there already, which may have others. */
 export const startOn = (storage: Storage, options: NodeOptions = {}) =>

@@ -230,3 +230,78 @@ export class Seat extends DurableServer.make("Seat", {
 }) {}
 
 export const seat = Effect.map(Seat.client(), (seat) => seat(["LH400", "/", 12]).call.Take())
+
+/** Messages for later give an id, which a state can keep, and take what their operations take. */
+export const later = Effect.gen(function*() {
+  const sea = (yield* Airport.client())("SEA")
+  const timer: DurableServer.Scheduled = yield* sea.castAfter("1 hour").Departed({ delay: 4 })
+  yield* sea.castAt(new Date(0)).Close()
+  const inTime: boolean = yield* DurableServer.cancel(timer)
+  const failure: Effect.Effect<DurableServer.Scheduled, DurableServerError.DurableServerError> = sea.castAfter(1)
+    .Close()
+  // @ts-expect-error: the payload has a type
+  yield* sea.castAfter("1 hour").Departed({ delay: "4" })
+  // @ts-expect-error: nothing of that name is declared
+  yield* sea.castAfter("1 hour").Depart({ delay: 4 })
+  // @ts-expect-error: this is no duration
+  yield* sea.castAfter("an hour").Close()
+  // @ts-expect-error: this is no time
+  yield* sea.castAt("tomorrow").Close()
+  // @ts-expect-error: a text that is not known to be an id is none
+  yield* DurableServer.cancel("1.2.3")
+  return { failure, inTime }
+})
+
+export const Timed = Schema.Struct({ timer: Schema.NullOr(DurableServer.Scheduled) })
+
+const Flown = Schema.Struct({ flown: Schema.Int })
+const same: DurableServer.Migration = (old) => old
+
+/** Each version has its step; the earliest may be missing, the last may not. */
+export class Versioned extends DurableServer.make("Versioned", {
+  state: Tally,
+  stateVersion: 3,
+  migrate: {
+    1: same,
+    2: DurableServer.migration(Flown, Tally, ({ flown }) => new Tally({ code: "", flights: flown }))
+  },
+  protocol: []
+}) {}
+
+export class Shortened extends DurableServer.make("Shortened", {
+  state: Tally,
+  stateVersion: 4,
+  migrate: { 3: same },
+  protocol: []
+}) {}
+
+export class FirstVersion extends DurableServer.make("FirstVersion", { state: Tally, stateVersion: 1, protocol: [] }) {}
+
+export const lastStepMissing = DurableServer.make("Wrong", {
+  state: Tally,
+  stateVersion: 3,
+  // @ts-expect-error: there is no step from version 2
+  migrate: { 1: same },
+  protocol: []
+})
+
+// @ts-expect-error: there is no step from version 1
+export const noSteps = DurableServer.make("Wrong", { state: Tally, stateVersion: 2, protocol: [] })
+
+export const stepTooFar = DurableServer.make("Wrong", {
+  state: Tally,
+  stateVersion: 2,
+  // @ts-expect-error: a step from version 2 leads nowhere
+  migrate: { 1: same, 2: same },
+  protocol: []
+})
+
+export const noVersion = DurableServer.make("Wrong", {
+  state: Tally,
+  // @ts-expect-error: there is one version, and no step to it
+  migrate: { 1: same },
+  protocol: []
+})
+
+// @ts-expect-error: the step gives a Tally
+export const wrongStep = DurableServer.migration(Flown, Tally, ({ flown }) => flown)

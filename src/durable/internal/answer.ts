@@ -18,12 +18,23 @@ export type Answer =
   | { readonly _tag: "Failure"; readonly error: unknown }
   | { readonly _tag: "Broken"; readonly error: DurableServerError }
 
+const brokenText = Schema.decodeUnknownExit(Schema.fromJsonString(Schema.Struct({ broken: errorCodec })))
+
 /** The answer of an operation that gives nothing back. */
 export const nothing: Answer = { _tag: "Success", value: undefined }
 
 /** As an Effect, for the caller's fiber. */
 export const toEffect = (answer: Answer): Effect.Effect<unknown, unknown> =>
   answer._tag === "Success" ? Effect.succeed(answer.value) : Effect.fail(answer.error)
+
+/** As a text, for messages of whichever operation. */
+export const encodeBroken = (error: DurableServerError): string => `{"broken":${JSON.stringify(encodeError(error))}}`
+
+/** From such a text, if it is one. */
+export const decodeBroken = (text: string): DurableServerError | undefined => {
+  const decoded = brokenText(text)
+  return Exit.isSuccess(decoded) ? decoded.value.broken : undefined
+}
 
 /** As a text. Fails where the handler answered what its operation does not declare. */
 export const encode = (operation: Operation, answer: Answer): Checked<string> => {
@@ -37,7 +48,7 @@ export const encode = (operation: Operation, answer: Answer): Checked<string> =>
       return error.ok ? { ok: true, value: `{"failure":${error.value}}` } : error
     }
     case "Broken":
-      return { ok: true, value: `{"broken":${JSON.stringify(encodeError(answer.error))}}` }
+      return { ok: true, value: encodeBroken(answer.error) }
   }
 }
 

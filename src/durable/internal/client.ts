@@ -2,84 +2,21 @@
  * Refs: what callers hold of a server. The facades (`call`, `cast`, …) are built once for each definition, as prototypes;
  * a ref itself is one small object.
  */
-import * as Context from "effect/Context"
+import type * as DateTime from "effect/DateTime"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Fiber from "effect/Fiber"
 import { millisOf } from "../../member/internal/options.ts"
-import { traced } from "../../member/internal/tracing.ts"
-import { CurrentTransition } from "../CurrentTransition.ts"
+import type { CurrentTransition } from "../CurrentTransition.ts"
 import { DurableNode } from "../DurableNode.ts"
-import { CallTimeout, DurableServerError, InvalidMessage } from "../DurableServerError.ts"
-import * as Answer from "./answer.ts"
-import type { Deadline } from "./deadlines.ts"
-import { type Checked, checkName, type Definition, type Operation, primaryKeyOf } from "./definition.ts"
-import type { Caller } from "./message.ts"
+import { CallTimeout, DurableServerError } from "../DurableServerError.ts"
+import type { Due } from "../DurableStorage.ts"
+import { type Checked, checkName, type Definition, type Operation } from "./definition.ts"
+import { kill } from "./killing.ts"
+import { after, at } from "./later.ts"
 import { type Inside, insideOf } from "./nodes.ts"
 import type { Key, Prepared } from "./residency.ts"
-
-/** A fiber that waits for its message. */
-class WaitingFiber implements Caller {
-  gone = false
-  call = 0
-  deadline: Deadline | undefined
-  readonly #inside: Inside
-  readonly #resume: (effect: Effect.Effect<unknown, unknown>) => void
-  constructor(inside: Inside, resume: (effect: Effect.Effect<unknown, unknown>) => void) {
-    this.#inside = inside
-    this.#resume = resume
-  }
-  settle(answer: Answer.Answer): void {
-    if (this.gone) return
-    this.leave()
-    this.#resume(Answer.toEffect(answer))
-  }
-  leave(): void {
-    this.gone = true
-    this.deadline?.cancel()
-    this.#inside.residency.awaited.delete(this.call)
-  }
-}
-
-const invalid = (kind: string, rpc: string, field: "payload" | "key" | "primaryKey", issue: string) =>
-  new DurableServerError({ reason: new InvalidMessage({ kind, rpc, field, issue }) })
-
-const prepare = (
-  operation: Operation,
-  input: unknown
-): Checked<Prepared> & { readonly field?: "payload" | "primaryKey" } => {
-  const payload = operation.makePayload(input)
-  if (!payload.ok) return { ...payload, field: "payload" }
-  const text = operation.payload.encode(payload.value)
-  if (!text.ok) return { ...text, field: "payload" }
-  const own = primaryKeyOf(payload.value)
-  if (own === undefined) {
-    return { ok: true, value: { operation, payload: payload.value, text: text.value, primaryKey: undefined } }
-  }
-  const primaryKey = checkName(`${operation.tag}/${own}`)
-  return primaryKey.ok
-    ? { ok: true, value: { operation, payload: payload.value, text: text.value, primaryKey: primaryKey.value } }
-    : { ...primaryKey, field: "primaryKey" }
-}
-
-/** The transition of the handler that this fiber runs for, as long as that handler runs. */
-const openTransition = (fiber: Fiber.Fiber<unknown, unknown>): CurrentTransition["Service"] | undefined => {
-  const transition = Context.getOrUndefined(fiber.context, CurrentTransition)
-  return transition?.isOpen() === true ? transition : undefined
-}
-
-/** A span for what is sent. */
-const sentSpan = <A, E>(
-  ref: Ref,
-  rpc: string,
-  mode: "call" | "cast",
-  effect: Effect.Effect<A, E>
-): Effect.Effect<A, E> =>
-  traced(effect, `${ref.definition.kind}.${rpc}`, mode === "call" ? "client" : "producer", () => ({
-    "holdfast.kind": ref.definition.kind,
-    "holdfast.key": ref.key.ok ? ref.key.value.text : "",
-    "holdfast.mode": mode
-  }))
+import { schedule } from "./scheduling.ts"
+import { invalid, openTransition, prepare, Ref, sentSpan, WaitingFiber } from "./sending.ts"
 
 const send = (
   ref: Ref,
@@ -131,7 +68,7 @@ const sending = (
         waiting.deadline = residency.deadlines.add(timeoutMillis, () =>
           waiting.settle({
             _tag: "Broken",
-            error: new DurableServerError({
+            error: residency.tooNew(definition.kind, key.text) ?? new DurableServerError({
               reason: new CallTimeout({
                 kind: definition.kind,
                 key: key.text,
@@ -206,43 +143,54 @@ const sendAll = (
     return transition === undefined ? sent : stage(inside, transition, definition, address, messages, false, sent)
   })
 
+/** Sends what nobody waits for and nobody keeps. */
+const tell = ({ definition, inside, key }: Ref, input: unknown): Effect.Effect<void, DurableServerError> => {
+  if (!key.ok) return Effect.fail(invalid(definition.kind, "info", "key", key.issue))
+  const message = prepare(definition.info, input)
+  if (!message.ok) return Effect.fail(invalid(definition.kind, "info", "payload", message.issue))
+  let refused: DurableServerError | undefined
+  inside.residency.send(definition, key.value, "cast", message.value, false, {
+    gone: false,
+    settle: (answer) => {
+      if (answer._tag === "Broken") refused = answer.error
+    }
+  })
+  return refused === undefined ? Effect.void : Effect.fail(refused)
+}
+
 type Facade = Readonly<Record<string, (...args: ReadonlyArray<unknown>) => unknown>>
-type FacadeOf = new(ref: Ref) => Facade
+type FacadeOf<On> = new(on: On) => Facade
+
+/** What messages for later are sent by: a ref, and when they are due. */
+interface LaterRef {
+  readonly ref: Ref
+  readonly field: "duration" | "time"
+  readonly due: () => Checked<Due>
+}
 
 /** Builds a facade: a class with one method for each operation. */
-const facade = (
+const facade = <On>(
   definition: Definition,
-  method: (operation: Operation) => (ref: Ref, payload: unknown, options: unknown) => unknown
-): FacadeOf => {
+  method: (operation: Operation) => (on: On, payload: unknown, options: unknown) => unknown
+): FacadeOf<On> => {
   // An operation may have any name: nothing else of a facade has one.
   class OperationsOf {
-    readonly #ref: Ref
-    constructor(ref: Ref) {
-      this.#ref = ref
+    readonly #on: On
+    constructor(on: On) {
+      this.#on = on
     }
     static {
       for (const operation of definition.operations.values()) {
         const run = method(operation)
         Object.defineProperty(OperationsOf.prototype, operation.tag, {
           value(this: OperationsOf, payload: unknown, options: unknown) {
-            return run(this.#ref, payload, options)
+            return run(this.#on, payload, options)
           }
         })
       }
     }
   }
-  return OperationsOf as unknown as FacadeOf
-}
-
-class Ref {
-  readonly definition: Definition
-  readonly inside: Inside
-  readonly key: Checked<Key>
-  constructor(definition: Definition, inside: Inside, key: Checked<Key>) {
-    this.definition = definition
-    this.inside = inside
-    this.key = key
-  }
+  return OperationsOf as unknown as FacadeOf<On>
 }
 
 const timeoutOf = (inside: Inside, options: unknown): number => {
@@ -253,13 +201,13 @@ const timeoutOf = (inside: Inside, options: unknown): number => {
 /** Compiles the refs of a definition, once. */
 const refsOf = (definition: Definition) => {
   const calls = (priority: boolean) =>
-    facade(
+    facade<Ref>(
       definition,
       (operation) => (ref, payload, options) =>
         Effect.suspend(() => send(ref, "call", priority, operation, payload, timeoutOf(ref.inside, options)))
     )
   const casts = (priority: boolean) =>
-    facade(
+    facade<Ref>(
       definition,
       (operation) => (ref, payload) => send(ref, "cast", priority, operation, payload, Number.POSITIVE_INFINITY)
     )
@@ -267,6 +215,11 @@ const refsOf = (definition: Definition) => {
   const Casts = casts(false)
   const PriorityCalls = calls(true)
   const PriorityCasts = casts(true)
+  const LaterCasts = facade<LaterRef>(
+    definition,
+    (operation) => ({ due, field, ref }, payload) =>
+      Effect.suspend(() => schedule(ref, field, due(), operation, payload))
+  )
   const describe: Record<string, (payload: unknown) => { readonly rpc: string; readonly payload: unknown }> = {}
   for (const tag of definition.operations.keys()) describe[tag] = (payload) => ({ rpc: tag, payload })
 
@@ -290,6 +243,18 @@ const refsOf = (definition: Definition) => {
     }
     get priorityCast(): Facade {
       return new PriorityCasts(this.#ref)
+    }
+    castAfter(duration: Duration.Input): Facade {
+      return new LaterCasts({ ref: this.#ref, field: "duration", due: () => after(duration) })
+    }
+    castAt(time: DateTime.DateTime | Date): Facade {
+      return new LaterCasts({ ref: this.#ref, field: "time", due: () => at(time) })
+    }
+    info(message: unknown) {
+      return Effect.suspend(() => tell(this.#ref, message))
+    }
+    kill(because: string) {
+      return Effect.suspend(() => kill(this.#ref, because))
     }
     castAll(messages: (cast: typeof describe) => ReadonlyArray<{ readonly rpc: string; readonly payload: unknown }>) {
       return Effect.suspend(() => sendAll(this.#ref, messages(describe)))

@@ -59,6 +59,9 @@ export const close = Effect.fnUntraced(function*(node: Residency, drainMillis: n
       left.push({ caller, answer: node.closedAnswer(server, operation.tag) })
     }
     for (const item of node.enqueued) tellClosed(item.resident, [item])
+    for (const { caller, rpc, server } of node.errands) {
+      left.push({ caller, answer: node.closedAnswer(server, rpc) })
+    }
   }
   for (const { answer, caller } of left) caller.settle(answer)
 })

@@ -1,16 +1,14 @@
 /**
  * A definition as the machinery uses it: every codec compiled once, from and to the texts that are stored.
  */
-import * as Cause from "effect/Cause"
-import * as Exit from "effect/Exit"
 import * as PrimaryKey from "effect/PrimaryKey"
-import type * as Rpc from "effect/rpc/Rpc"
+import * as Rpc from "effect/rpc/Rpc"
 import * as RpcSchema from "effect/rpc/RpcSchema"
 import * as Schema from "effect/Schema"
-import * as SchemaIssue from "effect/SchemaIssue"
+import { attempt, type Checked, checked } from "./checked.ts"
+import { migrateJson, type StateVersions } from "./stateVersions.ts"
 
-/** A value, or what is wrong with it. */
-export type Checked<A> = { readonly ok: true; readonly value: A } | { readonly ok: false; readonly issue: string }
+export type { Checked }
 
 /** Between a value and its text, and what the text is parsed to where it is JSON. */
 export interface TextCodec {
@@ -36,28 +34,22 @@ export interface Definition {
     /** What the schema describes, of what is only shaped like it: a plain object where the schema is a class. */
     readonly asType: (value: unknown) => Checked<unknown>
   }
+  /** The version of the state's schema, from 1. */
+  readonly stateVersion: number
+  /** Reads a stored state of this version or an older one: its value, and its text as it would be written now. */
+  readonly readState: (text: string, version: number) => Checked<{ readonly value: unknown; readonly text: string }>
   readonly key: TextCodec
   readonly operations: ReadonlyMap<string, Operation>
+  /** What `info` tells, as an operation that no protocol declares. */
+  readonly info: Operation
 }
 
-const checked = <A>(exit: Exit.Exit<A, unknown>): Checked<A> =>
-  Exit.isSuccess(exit) ? { ok: true, value: exit.value } : { ok: false, issue: issueOf(Cause.squash(exit.cause)) }
+/** The name that what `info` tells bears in a line. */
+const infoTag = "~info"
 
-/** One line that says what was expected where. Never the value itself, which may be secret. */
-const issueOf = (error: unknown): string => {
-  const issue = error instanceof Error && SchemaIssue.isIssue(error.cause) ? formatIssue(error.cause) : undefined
-  return (issue ?? (error instanceof Error ? error.message : String(error))).replaceAll(/\s*\n\s*/g, " ")
-}
-
-const formatIssue = SchemaIssue.makeFormatterDefault()
-
-const attempt = <A>(make: () => A): Checked<A> => {
-  try {
-    return { ok: true, value: make() }
-  } catch (error) {
-    return { ok: false, issue: issueOf(error) }
-  }
-}
+/** The operation of that name, whether it is one of the protocol or not. */
+export const operationNamed = (definition: Definition, tag: string): Operation | undefined =>
+  tag === infoTag ? definition.info : definition.operations.get(tag)
 
 /** No single value may be so large that a statement which carries it cannot be sent. */
 const maxTextLength = 64 * 1024 * 1024
@@ -137,27 +129,49 @@ export const compile = (
   kind: string,
   state: Schema.Top,
   protocol: ReadonlyArray<Rpc.Any>,
-  key: Schema.Top
+  key: Schema.Top,
+  info: Schema.Top,
+  versions: StateVersions
 ): Definition => {
   if (kind.length === 0 || kind.includes("\0") || new TextEncoder().encode(kind).length > 128) {
     throw new Error("the kind of a durable server is 1 to 128 bytes of text without NUL")
   }
   const operations = new Map<string, Operation>()
   for (const rpc of protocol) {
+    if (rpc._tag === infoTag) throw new Error(`${kind}: an operation cannot be called "${infoTag}"`)
     if (operations.has(rpc._tag)) throw new Error(`${kind}: "${rpc._tag}" is declared twice`)
     operations.set(rpc._tag, operation(kind, rpc as Rpc.AnyWithProps))
   }
   const maker = state as unknown as { readonly make: (input: unknown) => unknown }
   const isType = typeof state === "function" ? (value: unknown) => value instanceof state : () => true
+  const stateCodec = textCodec(state)
   return {
     kind,
+    stateVersion: versions.current,
+    readState: readState(stateCodec, versions),
     state: {
-      ...textCodec(state),
+      ...stateCodec,
       asType: (value) => isType(value) ? { ok: true, value } : attempt(() => maker.make(value))
     },
     key: plainText(key as unknown as Schema.Codec<unknown, string>),
-    operations
+    operations,
+    info: operation(kind, Rpc.make(infoTag, { payload: info as Schema.Codec<unknown, unknown> }))
   }
+}
+
+const readState = (codec: TextCodec, versions: StateVersions): Definition["readState"] => (text, version) => {
+  if (version === versions.current) {
+    const state = codec.decode(text)
+    return state.ok ? { ok: true, value: { value: state.value, text } } : state
+  }
+  const json = attempt(() => JSON.parse(text) as unknown)
+  const migrated = json.ok ? migrateJson(versions, json.value, version) : json
+  if (!migrated.ok) return migrated
+  const state = codec.decodeJson(migrated.value)
+  if (!state.ok) return { ok: false, issue: `after its migration from version ${version}: ${state.issue}` }
+  // Not the text that is stored: the same text may mean something else in another version.
+  const now = codec.encode(state.value)
+  return now.ok ? { ok: true, value: { value: state.value, text: now.value } } : now
 }
 
 const maxKeyBytes = 512

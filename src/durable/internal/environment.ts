@@ -56,6 +56,8 @@ export interface Environment {
   /** Called for every failed attempt, and for typed failures that nobody hears. */
   readonly attemptFailed: (server: Address, message: Message, cause: Cause.Cause<unknown>, parked: boolean) => void
   readonly castFailed: (server: Address, message: Message, error: unknown) => void
+  /** Milliseconds, by a clock that only goes forward. */
+  readonly now: () => number
   readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
   /** The message that locks a server, as it is kept. */
   readonly fromLock: (definition: Definition, stored: StoredMessage) => Message

@@ -9,16 +9,21 @@ import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { DurableServerError, MessageParked } from "../DurableServerError.ts"
-import type { Member, Reply, StoredMessage, Verdict } from "../DurableStorage.ts"
+import type { Member, OpenTransaction, Reply, ScheduledId, StoredMessage, Verdict } from "../DurableStorage.ts"
 import { Actions, type Committed } from "./actions.ts"
 import * as Answer from "./answer.ts"
 import type { Checked } from "./definition.ts"
 import type { Attempts, Environment, Server, Settlement } from "./environment.ts"
 import { handle, type Handled, initialise, nothingStaged, type Registration, type Staged } from "./handling.ts"
+import { LaterWrites, nameOf } from "./later.ts"
 import { Locked } from "./locked.ts"
 import type { Message } from "./message.ts"
 import { HandlerOutcome } from "./outcome.ts"
 import { Draft, type State, type Step } from "./transition.ts"
+
+/** What a handler has opened for its step. */
+const transactionOf = (handled: Handled): OpenTransaction | undefined =>
+  handled._tag === "Outcome" || handled._tag === "Lock" ? handled.staged.transaction : undefined
 
 /** The state stays, and nothing else happens. */
 const unchanged = new HandlerOutcome(undefined, undefined)
@@ -29,6 +34,8 @@ export class Execution {
   readonly #server: Server
   readonly #environment: Environment
   #version = 0
+  /** The version of the definition that the state was stored by. */
+  #storedVersion = 1
   #state: State | undefined
   #taken = 0
   #draft: Draft | undefined
@@ -38,12 +45,14 @@ export class Execution {
   #busy = false
   #isBackingOff = false
   #running: { readonly message: Message; fiber: Fiber.Fiber<unknown, unknown> | undefined } | undefined
-  /** What a handler answered while the step before it was in flight. */
-  #afterFlight: (() => void) | undefined
+  /** What a handler answered while the step before it was not decided. */
+  #afterFlight: { readonly resume: () => void; readonly discard: () => void } | undefined
   /** Goes up when everything under way became void. */
   #epoch = 0
   /** Encode every single state: the last batch held one that does not encode, and it must be told which. */
   #careful = false
+  /** Messages for later that could not be cancelled any more when a step tried to: its handlers are run again, and told so. */
+  readonly #missed = new Set<string>()
   readonly #attempts = new Map<string, Attempts>()
   readonly #actions: Actions
   /** What goes on under a lock. */
@@ -63,9 +72,11 @@ export class Execution {
     version: number,
     taken: number,
     state: State | undefined,
+    storedVersion: number,
     lock: StoredMessage | undefined
   ): void {
     this.#version = version
+    this.#storedVersion = storedVersion
     this.#taken = taken
     this.#state = state
     this.#locked = this.#lockedBy(registration, lock)
@@ -159,6 +170,7 @@ export class Execution {
   /** Goes on with what is under a lock, and ends it where it has come to its conclusion. */
   #goOnLocked(registration: Registration, locked: Locked): void {
     locked.begin()
+    if (this.#draft !== undefined && this.#isFull(registration, this.#draft)) return
     const { conclusion, message } = locked
     const state = this.#current
     if (conclusion === undefined || locked.isConcluding || state === undefined) return
@@ -185,7 +197,7 @@ export class Execution {
   }
 
   #isFull(registration: Registration, draft: Draft): boolean {
-    return draft.stop !== undefined || typeof draft.lock === "object" ||
+    return draft.stop !== undefined || typeof draft.lock === "object" || draft.transaction !== undefined ||
       draft.steps.length >= (this.#careful ? 1 : registration.maxBatch)
   }
 
@@ -259,19 +271,32 @@ export class Execution {
       this.#server,
       message,
       state.value,
-      this.#wait(message, (result: Handled) => this.#conclude(registration, message, result))
+      this.#mayCancel,
+      this.#wait(message, (result: Handled) => this.#conclude(registration, message, result), transactionOf)
     )
     return handled === undefined ? false : this.#conclude(registration, message, handled)
   }
 
+  /** Whether a message for later may still be there. If it is not, the commit refuses the step, and tells. */
+  readonly #mayCancel = (id: ScheduledId): boolean =>
+    !this.#missed.has(nameOf(id)) && this.#draft?.later?.hasCancelled(id) !== true &&
+    this.#inFlight?.later?.hasCancelled(id) !== true
+
   /** For something that has to be waited for: what comes of it counts only if nothing became void meanwhile. */
-  #wait<A>(message: Message, use: (result: A) => boolean) {
+  #wait<A>(
+    message: Message,
+    use: (result: A) => boolean,
+    transactionOf: (result: A) => OpenTransaction | undefined = () => undefined
+  ) {
     const epoch = this.#epoch
     const done = (result: A): void => {
-      if (epoch !== this.#epoch) return
-      if (this.#inFlight !== undefined) {
-        this.#afterFlight = () => done(result)
-        return
+      const transaction = transactionOf(result)
+      const discard = () => this.#close(transaction)
+      if (epoch !== this.#epoch) return discard()
+      // A transaction is committed with a step of its own.
+      if (this.#inFlight !== undefined || (transaction !== undefined && this.#draft !== undefined)) {
+        this.#afterFlight = { resume: () => done(result), discard }
+        return this.announce()
       }
       this.#running = undefined
       if (use(result)) {
@@ -296,15 +321,16 @@ export class Execution {
         const answer = outcome.value === undefined
           ? Answer.nothing
           : { _tag: "Success" as const, value: outcome.value }
-        return this.#add(registration, message, answer, outcome, staged)
+        return this.#addOrClose(registration, message, answer, outcome, staged)
       }
       case "Lock": {
         if (this.#locked !== undefined && !this.#locked.isConcluding) {
+          this.#close(handled.staged.transaction)
           return this.#failed(registration, message, Cause.die(new Error("the server is locked already")))
         }
         const { lock, staged } = handled
         const outcome = new HandlerOutcome(undefined, lock.next, "later", lock.actions)
-        return this.#add(registration, message, Answer.nothing, outcome, staged, true)
+        return this.#addOrClose(registration, message, Answer.nothing, outcome, staged, true)
       }
       case "Failure":
         if (message.mode === "cast") this.#environment.castFailed(this.#server, message, handled.error)
@@ -312,6 +338,24 @@ export class Execution {
       case "Defect":
         return this.#failed(registration, message, handled.cause)
     }
+  }
+
+  /** Adds a handled message to the step; what it was to be committed in ends where that cannot be done. */
+  #addOrClose(
+    registration: Registration,
+    message: Message,
+    answer: Answer.Answer,
+    outcome: HandlerOutcome,
+    staged: Staged,
+    locks = false
+  ): boolean {
+    const going = this.#add(registration, message, answer, outcome, staged, locks)
+    if (this.#draft?.transaction !== staged.transaction) this.#close(staged.transaction)
+    return going
+  }
+
+  #close(transaction: OpenTransaction | undefined): void {
+    if (transaction !== undefined) this.#environment.fork(transaction.close)
   }
 
   /** Adds a handled message to the step. */
@@ -360,6 +404,10 @@ export class Execution {
     draft.state = state
     this.#take(draft, message)
     for (const item of staged.outgoing) draft.outgoing.push(item)
+    if (staged.later !== undefined) {
+      draft.later ??= new LaterWrites()
+      draft.later.add(staged.later)
+    }
     if (message.primaryKey !== undefined) {
       draft.outcomes.set(message.primaryKey, { primaryKey: message.primaryKey, reply: text, late: false })
     }
@@ -373,6 +421,7 @@ export class Execution {
     }
     if (typeof ending === "object") draft.stop = ending.stop
     if (locks) draft.lock = message
+    draft.transaction = staged.transaction
     const committed = actions.length === 0 ? undefined : { state: state.value, actions }
     this.#finish(draft, message, ending === "later" ? undefined : answer, text, local, committed)
     return true
@@ -422,6 +471,7 @@ export class Execution {
     attempts.last = cause
     message.attempts = attempts.count
     this.#environment.attemptFailed(this.#server, message, cause, false)
+    if (message.operation === registration.definition.info) return this.#passOver(message)
     if (message.position === 0) {
       attempts.due = true
       if (message.caller?.gone === true) this.#attempts.delete(message.id)
@@ -430,6 +480,15 @@ export class Execution {
     }
     this.#backOff(registration, message, attempts)
     return false
+  }
+
+  /** Is done with a message that came to nothing, and that nobody waits for. */
+  #passOver(message: Message): boolean {
+    this.#attempts.delete(message.id)
+    const draft = this.#draftNow(this.#current)
+    this.#take(draft, message)
+    this.#finish(draft, message, Answer.nothing, undefined, noReplies, undefined)
+    return true
   }
 
   #backOff(registration: Registration, message: Message, attempts: Attempts): void {
@@ -498,7 +557,9 @@ export class Execution {
     this.#inFlight = draft
     this.#sentAt = sentAt
     if (!draft.writes) return { _tag: "Check", id: this.#server.id, version: draft.version, guard: draft.guard }
-    return draft.toTransition(this.#server.id)
+    const { stateVersion } = registration.definition
+    const isOther = stateVersion !== this.#storedVersion && draft.writesState
+    return draft.toTransition(this.#server.id, isOther ? stateVersion : undefined, this.#environment.now)
   }
 
   /** A message that was given back turns out to be the culprit. */
@@ -522,9 +583,12 @@ export class Execution {
     switch (verdict._tag) {
       case "Done": {
         if (draft.writes) this.#version = draft.version + 1
+        if (draft.writesState && registration !== undefined) this.#storedVersion = registration.definition.stateVersion
+        this.#missed.clear()
         this.#state = draft.state
         this.#taken = draft.taken
         this.#stopped = draft.stop
+        if (draft.writes) registration?.begunAnew?.add(this.#server.id)
         const { lock } = draft
         for (const step of draft.steps) {
           if (this.#attempts.size > 0) this.#attempts.delete(step.message.id)
@@ -538,7 +602,7 @@ export class Execution {
           this.#locked = registration === undefined ? undefined : this.#lockedBy(registration, by)
         }
         if (this.#careful && draft.steps.length > 0) this.#careful = false
-        const resume = this.#afterFlight
+        const resume = this.#afterFlight?.resume
         this.#afterFlight = undefined
         return resume
       }
@@ -552,6 +616,10 @@ export class Execution {
             message.recorded = verdict.replies.get(message.primaryKey) ?? message.recorded
           }
         }
+        this.#void(draft)
+        return undefined
+      case "Missed":
+        for (const id of verdict.cancelled) this.#missed.add(nameOf(id))
         this.#void(draft)
         return undefined
       case "Failed": {
@@ -585,6 +653,7 @@ export class Execution {
     this.#locked?.end()
     this.#locked = undefined
     this.#attempts.clear()
+    this.#missed.clear()
     this.#state = undefined
     this.#stopped = undefined
   }
@@ -602,7 +671,10 @@ export class Execution {
       this.#running.fiber?.interruptUnsafe()
       this.#running = undefined
     }
+    this.#afterFlight?.discard()
     this.#afterFlight = undefined
+    this.#close(draft?.transaction)
+    this.#close(open?.transaction)
     this.#isBackingOff = false
     this.#busy = false
     // The message that locked the server is on disk as that, and waits nowhere else.

@@ -11,10 +11,11 @@ import * as Scope from "effect/Scope"
 import { traced } from "../../member/internal/tracing.ts"
 import { CurrentTransition, type LateReply } from "../CurrentTransition.ts"
 import { DurableServerError } from "../DurableServerError.ts"
-import type { Outgoing } from "../DurableStorage.ts"
+import type { OpenTransaction, Outgoing, ScheduledId } from "../DurableStorage.ts"
 import type { Definition } from "./definition.ts"
+import { LaterWrites } from "./later.ts"
 import type { Message } from "./message.ts"
-import { HandlerLock, HandlerOutcome, HandlerRequest } from "./outcome.ts"
+import { HandlerLock, HandlerOutcome, HandlerRequest, InfoRequest } from "./outcome.ts"
 
 /** A kind of server with its handlers, as this process runs it. */
 export interface Registration {
@@ -22,9 +23,15 @@ export interface Registration {
   readonly init: (key: unknown) => unknown
   readonly handlers: Readonly<Record<string, (request: HandlerRequest) => unknown>>
   readonly handleLocked: Readonly<Record<string, (request: HandlerRequest) => unknown>>
+  /** What is done about what `info` tells, where anything is. */
+  readonly handleInfo: ((request: InfoRequest) => unknown) | undefined
   readonly context: Context.Context<never>
   readonly maxIdleMillis: number
   readonly maxBatch: number
+  /** Whether servers stay in memory between their messages. */
+  readonly staysInMemory: boolean
+  /** The ids of the servers that have begun anew here; `undefined` where none has to. */
+  readonly begunAnew: Set<number> | undefined
   readonly defectRetryPolicy: Schedule.Schedule<unknown, unknown>
 }
 
@@ -41,9 +48,19 @@ export type Handled =
 export interface Staged {
   readonly outgoing: ReadonlyArray<Outgoing>
   readonly lateReplies: ReadonlyArray<LateReply>
+  /** What it has to be committed in. */
+  readonly transaction: OpenTransaction | undefined
+  /** What it does about messages for later, where it does anything. */
+  readonly later: LaterWrites | undefined
 }
 
-export const nothingStaged: Staged = { outgoing: [], lateReplies: [] }
+export const nothingStaged: Staged = { outgoing: [], lateReplies: [], transaction: undefined, later: undefined }
+
+/** The state stays, and nobody is told anything. */
+const ignored = new HandlerOutcome(undefined, undefined)
+
+const isAnswer = (value: unknown): value is HandlerOutcome | HandlerLock =>
+  value instanceof HandlerOutcome || value instanceof HandlerLock
 
 const ofOutcome = (value: unknown, staged: Staged): Handled =>
   value instanceof HandlerOutcome
@@ -90,32 +107,40 @@ export interface Running<A> {
   readonly done: (result: A) => void
 }
 
+/** What the handler of a message gives. */
+const answerTo = (registration: Registration, message: Message, state: unknown, key: unknown): unknown => {
+  const { definition, handleInfo, handlers } = registration
+  if (message.operation === definition.info) {
+    return handleInfo === undefined ? ignored : handleInfo(new InfoRequest(message, state, key))
+  }
+  const handler = handlers[message.operation.tag]
+  if (handler === undefined) throw new Error(`${definition.kind} has no handler for "${message.operation.tag}"`)
+  return handler(new HandlerRequest(message, state, key))
+}
+
 /**
- * Runs the handler of a message over a state. Answers at once where the handler does, else through `running`.
+ * Runs the handler of a message over a state. Answers at once where the handler does, else through `running`. `mayCancel`: whether
+ * a message for later may still be there, for all that is known.
  */
 export const handle = (
   registration: Registration,
   server: { readonly id: number; readonly kind: string; readonly key: string; readonly decodedKey: unknown },
   message: Message,
   state: unknown,
+  mayCancel: (id: ScheduledId) => boolean,
   running: Running<Handled>
 ): Handled | undefined => {
-  const handler = registration.handlers[message.operation.tag]
-  if (handler === undefined) {
-    return {
-      _tag: "Defect",
-      cause: Cause.die(new Error(`${server.kind} has no handler for "${message.operation.tag}"`))
-    }
-  }
   let answer: unknown
   try {
-    answer = handler(new HandlerRequest(message, state, server.decodedKey))
+    answer = answerTo(registration, message, state, server.decodedKey)
   } catch (error) {
     return { _tag: "Defect", cause: Cause.die(error) }
   }
   if (!Effect.isEffect(answer)) return ofOutcome(answer, nothingStaged)
   const outgoing: Array<Outgoing> = []
   const lateReplies: Array<LateReply> = []
+  let transaction: OpenTransaction | undefined
+  let later: LaterWrites | undefined
   let open = true
   const context = Context.add(registration.context, CurrentTransition, {
     kind: server.kind,
@@ -127,19 +152,41 @@ export const handle = (
     },
     answer: (reply) => {
       lateReplies.push(reply)
+    },
+    transaction: () => transaction,
+    within: (opened) => {
+      if (open) transaction = opened
+      return open
+    },
+    schedule: (cast) => {
+      if (open) (later ??= new LaterWrites()).schedule(cast)
+      return open
+    },
+    cancel: (id) => {
+      if (!open) return undefined
+      if (later?.unschedule(id) === true) return true
+      if (later?.hasCancelled(id) === true || !mayCancel(id)) return false
+      later ??= new LaterWrites()
+      later.cancel(id)
+      return true
     }
   })
+  const answers = Effect.onExit(
+    answer as Effect.Effect<unknown, unknown>,
+    // What did not come to an outcome has nothing to be committed.
+    (exit) => Exit.isSuccess(exit) && isAnswer(exit.value) ? Effect.void : transaction?.close ?? Effect.void
+  )
   return run(
     context,
     traced(
-      answer as Effect.Effect<unknown, unknown>,
+      answers,
       `${server.kind}.${message.operation.tag} handler`,
       "consumer",
       () => ({ "holdfast.kind": server.kind, "holdfast.key": server.key, "holdfast.message": message.id })
     ),
     (exit) => {
       open = false
-      return ofExit(exit, { outgoing, lateReplies })
+      return ofExit(exit, { outgoing, lateReplies, transaction, later })
     },
     running.started,
     running.done

@@ -9,17 +9,20 @@ import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import * as Metric from "effect/Metric"
 import * as Schedule from "effect/Schedule"
 import * as Semaphore from "effect/Semaphore"
 import { Gathering } from "../../member/internal/gathering.ts"
 import { DurableServerError, NodeClosed, Overloaded } from "../DurableServerError.ts"
 import type { Address, NodeLost, NodeStorage, QueuedMessage, Reply, StoredMessage } from "../DurableStorage.ts"
+import { Alarm } from "./alarm.ts"
 import { type Answer, decode } from "./answer.ts"
 import { Deadlines } from "./deadlines.ts"
-import type { Definition, Operation } from "./definition.ts"
+import { type Definition, type Operation, operationNamed } from "./definition.ts"
 import type { Attempts, Settlement } from "./environment.ts"
 import type { Registration } from "./handling.ts"
+import type { Errand } from "./later.ts"
 import type { Batch } from "./mailbox.ts"
 import { type Caller, Message } from "./message.ts"
 import * as metrics from "./metrics.ts"
@@ -37,6 +40,11 @@ export interface AwaitedReply {
   readonly operation: Operation
   readonly server: Address
 }
+
+/** The end of a server's life: to be brought about, for a caller, or known to have come, and still to be drawn. */
+export type Kill =
+  | { readonly _tag: "Wanted"; readonly server: Address; readonly error: DurableServerError; readonly caller: Caller }
+  | { readonly _tag: "Done"; readonly id: number; readonly version: number; readonly error: DurableServerError }
 
 /** A key with its text. */
 export interface Key {
@@ -65,17 +73,26 @@ export class Residency implements Host {
   }
 
   /** What is to be committed, looked up, read on, and polled for. */
-  readonly toCommit = new Gathering<Resident | Enqueueing>()
+  readonly toCommit = new Gathering<Resident | Enqueueing | Errand>()
   readonly toLocate = new Gathering<Resident>()
+  /** Servers of which only the id is wanted. */
+  readonly toFind = new Gathering<{ readonly server: Address; readonly found: (id: number) => void }>()
   readonly toRead = new Gathering<Resident>()
   readonly toPoll = new Gathering<"lines" | "replies">()
   readonly toStop = new Gathering<Resident>()
+  readonly toKill = new Gathering<Kill>()
+  /** Open while somebody is in memory. */
+  readonly inhabited = Latch.makeUnsafe(false)
 
   readonly registrations = new Map<string, Registration>()
   readonly byId = new Map<number, Resident>()
   readonly awaited = new Map<number, AwaitedReply>()
   /** What is on its way into lines, until that is known to be done. */
   readonly enqueued = new Set<Enqueueing>()
+  /** What is to be done about messages for later, until that is known to be done. */
+  readonly errands = new Set<Errand>()
+  /** Rings when something may be due. */
+  readonly alarm: Alarm
   /** The ids this node has had: replies to any of them are for callers here. */
   readonly ids = new Set<number>()
 
@@ -97,6 +114,7 @@ export class Residency implements Host {
     this.storage = storage
     this.#mailboxCapacity = mailboxCapacity
     this.clock = clock
+    this.alarm = new Alarm(clock, this.now)
     this.fork = fork
     this.#joinedAs = storage.node()
     this.ids.add(this.#joinedAs)
@@ -131,6 +149,43 @@ export class Residency implements Host {
     resident.acceptAll({ messages: casts, caller })
   }
 
+  /** Ends the life of a server. */
+  kill(definition: Definition, key: Key, error: DurableServerError, caller: Caller): void {
+    const server = { kind: definition.kind, key: key.text }
+    if (this.#closed) caller.settle(this.closedAnswer(server, "kill"))
+    else this.toKill.add({ _tag: "Wanted", server, error, caller })
+  }
+
+  /** A server that is in memory here. */
+  known({ key, kind }: Address): Resident | undefined {
+    return this.#residents.get(kind)?.get(key)
+  }
+
+  /** Does something about messages for later; where it is about a server, `ready` is told its id first. */
+  run(errand: Errand, about?: { readonly key: Key; readonly ready: (id: number) => void }): void {
+    if (this.#closed) return errand.caller.settle(this.closedAnswer(errand.server, errand.rpc))
+    if (this.errands.size >= this.#mailboxCapacity) {
+      return errand.caller.settle(this.#overloaded(errand.server, errand.rpc))
+    }
+    this.errands.add(errand)
+    const found = (id: number) => {
+      about?.ready(id)
+      this.toCommit.add(errand)
+    }
+    const known = about === undefined ? 0 : this.#knownId(errand.server.kind, about.key)
+    if (known !== undefined) found(known)
+    else this.toFind.add({ server: errand.server, found })
+  }
+
+  #overloaded(server: Address, rpc: string): Answer {
+    return {
+      _tag: "Broken",
+      error: new DurableServerError({
+        reason: new Overloaded({ kind: server.kind, key: server.key, rpc, capacity: this.#mailboxCapacity })
+      })
+    }
+  }
+
   /** Where a message goes, unless it is refused. */
   #admit(definition: Definition, key: Key, rpc: string, caller: Caller): Resident | undefined {
     const server = { kind: definition.kind, key: key.text }
@@ -140,10 +195,7 @@ export class Residency implements Host {
     }
     const resident = this.resident(definition.kind, key)
     if (resident.waiting < this.#mailboxCapacity) return resident
-    caller.settle({
-      _tag: "Broken",
-      error: new DurableServerError({ reason: new Overloaded({ ...server, rpc, capacity: this.#mailboxCapacity }) })
-    })
+    caller.settle(this.#overloaded(server, rpc))
     return undefined
   }
 
@@ -169,6 +221,11 @@ export class Residency implements Host {
     )
   }
 
+  /** Why messages to a server are left to others, where its state is of a newer version than this process can read. */
+  tooNew(kind: string, key: string): DurableServerError | undefined {
+    return this.#residents.get(kind)?.get(key)?.tooNew
+  }
+
   closedAnswer(server: Address, rpc: string): Answer {
     return {
       _tag: "Broken",
@@ -178,10 +235,14 @@ export class Residency implements Host {
 
   /** The id of a server, for a message that goes out with a handler's transition. */
   locatedId(kind: string, key: Key): Effect.Effect<number, NodeLost> {
-    const known = this.#residents.get(kind)?.get(key.text)?.id ?? 0
-    return known > 0
+    const known = this.#knownId(kind, key)
+    return known !== undefined
       ? Effect.succeed(known)
       : Effect.map(this.storage.locate([{ kind, key: key.text }]), ([located]) => located?.id ?? 0)
+  }
+
+  #knownId(kind: string, key: Key): number | undefined {
+    return this.#residents.get(kind)?.get(key.text)?.id || undefined
   }
 
   /** A number for a message that goes out with a handler's transition. */
@@ -195,7 +256,10 @@ export class Residency implements Host {
     let ofKind = this.#residents.get(kind)
     if (ofKind === undefined) this.#residents.set(kind, ofKind = new Map())
     let resident = ofKind.get(key.text)
-    if (resident === undefined) ofKind.set(key.text, resident = new Resident(this, kind, key.text, key.value))
+    if (resident === undefined) {
+      ofKind.set(key.text, resident = new Resident(this, kind, key.text, key.value))
+      this.inhabited.openUnsafe()
+    }
     resident.lastUsed = this.clock.currentTimeMillisUnsafe()
     return resident
   }
@@ -217,9 +281,12 @@ export class Residency implements Host {
   forget(resident: Resident): void {
     this.#residents.get(resident.kind)?.delete(resident.key)
     if (this.byId.get(resident.id) === resident) this.byId.delete(resident.id)
+    if (this.size === 0) this.inhabited.closeUnsafe()
   }
 
   // ---------------------------------------------------------------------------------------------- for residents
+
+  readonly now = (): number => Number(this.clock.monotonicTimeNanosUnsafe() / 1000n) / 1000
 
   arrivals(): number {
     return this.#arrivals
@@ -269,6 +336,8 @@ export class Residency implements Host {
     const awaited = this.awaited.get(call)
     if (awaited === undefined) return undefined
     this.awaited.delete(call)
+    // Somebody runs it.
+    if (awaited.server instanceof Resident) awaited.server.tooNew = undefined
     return { caller: awaited.caller, answer: decode(awaited.operation, awaited.server, value) }
   }
 
@@ -346,7 +415,7 @@ export class Residency implements Host {
     position: number,
     recorded: string | undefined
   ): Message {
-    const operation = definition.operations.get(queued.rpc)
+    const operation = operationNamed(definition, queued.rpc)
     const payload = operation?.payload.decode(queued.payload)
     const local = this.isLocal(queued.node) ? this.awaited.get(queued.call)?.caller : undefined
     return new Message(
@@ -418,6 +487,7 @@ export class Residency implements Host {
     return Effect.callback((resume) => {
       const check = () => {
         for (const resident of residents()) if (!resident.isQuiet) return
+        if (this.#closed && this.errands.size > 0) return
         this.#watchers.delete(check)
         resume(Effect.void)
       }

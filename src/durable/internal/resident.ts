@@ -10,7 +10,7 @@
  *
  * At most one step is in flight. What arrives meanwhile waits; handlers run one at a time.
  */
-import { DurableServerError, StateUndecodable } from "../DurableServerError.ts"
+import { DurableServerError, StateTooNew, StateUndecodable } from "../DurableServerError.ts"
 import type { Claimed, Member, Reply, Verdict } from "../DurableStorage.ts"
 import * as Answer from "./answer.ts"
 import type { Environment, Server, Settlement } from "./environment.ts"
@@ -53,6 +53,8 @@ export class Resident implements Server {
   phase: Phase = "unknown"
   /** Why the state cannot be read, where it cannot. */
   broken: DurableServerError | undefined
+  /** Why it is left to others, where its state was stored by a newer version of its definition than this process has. */
+  tooNew: DurableServerError | undefined
   /** When it was last used, for its owner to see. */
   lastUsed = 0
 
@@ -62,6 +64,8 @@ export class Resident implements Server {
   #enqueueing = 0
   /** Some got there while it was being located: what that tells of the line may be older. */
   #enqueuedMeanwhile = false
+  /** The line was said to have grown while it was being located or released. */
+  #hintedMeanwhile = false
   readonly #execution: Execution
 
   constructor(host: Host, kind: string, key: string, decodedKey: unknown) {
@@ -142,7 +146,7 @@ export class Resident implements Server {
       this.pump()
     } else if (this.phase === "unknown" || this.phase === "elsewhere") {
       this.locateAgain()
-    }
+    } else this.#hintedMeanwhile = true
   }
 
   /** Somebody may have let go of it. */
@@ -156,10 +160,11 @@ export class Resident implements Server {
   claimed(claim: Claimed, registration: Registration, sentAt: number): void {
     if (this.phase !== "locating") return
     this.id = claim.id
+    this.tooNew = undefined
     this.#line.reset(claim.taken, claim.pushed)
     let current: State | undefined
-    if (claim.state !== undefined) {
-      const state = registration.definition.state.decode(claim.state)
+    if (claim.state !== undefined && !this.#beginsAnew(registration, claim)) {
+      const state = registration.definition.readState(claim.state, claim.stateVersion)
       if (!state.ok) {
         this.phase = "broken"
         this.broken = new DurableServerError({
@@ -170,22 +175,41 @@ export class Resident implements Server {
         for (const message of calls) message.caller?.settle({ _tag: "Broken", error: this.broken })
         return
       }
-      current = { value: state.value, text: claim.state }
+      current = state.value
     }
-    this.#execution.begin(registration, claim.version, claim.taken, current, claim.lock)
+    this.#execution.begin(registration, claim.version, claim.taken, current, claim.stateVersion, claim.lock)
     this.phase = "held"
-    if (this.#enqueuedMeanwhile) {
+    if (this.#enqueuedMeanwhile || this.#hintedMeanwhile) {
+      this.#hintedMeanwhile = false
       this.#line.mayGoOn()
       this.#line.mayHavePriority()
     } else this.#mailbox.lineEndsAt(claim.pushed, sentAt)
     this.pump()
   }
 
-  heldElsewhere(id: number): void {
+  /** Whether what is stored of its state is passed over. What goes on under a lock goes on with what it has. */
+  #beginsAnew({ begunAnew }: Registration, { id, lock }: Claimed): boolean {
+    return begunAnew?.has(id) === false && lock === undefined
+  }
+
+  /** Somebody else is to run it: whoever holds it, or whoever can read its state, if that is of a newer version. */
+  heldElsewhere(id: number, newerVersion?: number): void {
     if (this.phase !== "locating") return
     this.id = id
+    const knownVersion = this.#host.registration(this.kind)?.definition.stateVersion
+    this.tooNew = newerVersion === undefined || knownVersion === undefined ? undefined : new DurableServerError({
+      reason: new StateTooNew({ kind: this.kind, key: this.key, storedVersion: newerVersion, knownVersion })
+    })
     this.phase = "elsewhere"
     this.pump()
+    this.#followHint()
+  }
+
+  /** Looks again, where it was said meanwhile that there is something to see. */
+  #followHint(): void {
+    if (!this.#hintedMeanwhile) return
+    this.#hintedMeanwhile = false
+    this.locateAgain()
   }
 
   /** Looking it up failed because the node was lost: the next one will do it. */
@@ -362,12 +386,12 @@ export class Resident implements Server {
     if (verdict._tag === "Superseded") return this.lost()
     if (verdict._tag === "Done" || verdict._tag === "LineMoved") this.#lineEndsAt(verdict.pushed)
     const { stopped } = this.#execution
-    if (verdict._tag === "Done" && stopped !== undefined) {
-      this.phase = "releasing"
-      return this.#host.stop(this, stopped)
-    }
+    if (verdict._tag === "Done" && stopped !== undefined) return this.#leave(stopped)
     if (resume !== undefined) resume()
     else this.pump()
+    if (this.#host.registration(this.kind)?.staysInMemory === false && this.phase === "held" && this.isIdle) {
+      this.#leave("normal")
+    }
   }
 
   /** Everything under way here is void: the server is somebody else's, or this node was given up. */
@@ -378,6 +402,26 @@ export class Resident implements Server {
     this.#mailbox.forgetHorizons()
     this.phase = "unknown"
     this.pump()
+  }
+
+  /**
+   * Its life was ended, and the next one begins at this version: everything under way is void, and these wait here, to be told.
+   * What is not of the life that ended stays.
+   */
+  killed(version: number): ReadonlyArray<Batch> {
+    if ((this.phase !== "held" && this.phase !== "broken") || this.version >= version) return []
+    this.#execution.end()
+    this.#line.reset(0, 0)
+    this.broken = undefined
+    this.phase = "unknown"
+    const left = this.#mailbox.takeForLine("everything")
+    this.pump()
+    return left
+  }
+
+  #leave(reason: string): void {
+    this.phase = "releasing"
+    this.#host.stop(this, reason)
   }
 
   /** Begins to leave memory, where that can be done. */
@@ -393,6 +437,7 @@ export class Resident implements Server {
     this.#execution.end()
     this.broken = undefined
     this.phase = "unknown"
+    this.#followHint()
     this.pump()
   }
 

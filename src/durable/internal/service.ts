@@ -6,6 +6,7 @@
  * - The locator finds out who holds a server, and takes those that are free and whose handlers are here.
  * - The reader reads on in the lines of the servers held here.
  * - The listener follows the storage's hints, and the poller covers the lost ones.
+ * - The courier puts messages for later in line when they are due, those of other processes too.
  * - The sweeper lets servers leave memory that were idle for long; those whose handlers said `stop` leave at once.
  *
  * Whoever of them learns that the node was lost declares everything here void, and has the node come back.
@@ -17,9 +18,10 @@ import * as Schedule from "effect/Schedule"
 import { DurableServerError, InvalidMessage } from "../DurableServerError.ts"
 import type { Claim, Hint, Located, Member, NodeLost, Verdict } from "../DurableStorage.ts"
 import type { Answer } from "./answer.ts"
-import { nothing } from "./answer.ts"
+import { decodeBroken, encodeBroken, nothing } from "./answer.ts"
 import { release } from "./closing.ts"
 import type { Settlement } from "./environment.ts"
+import type { Errand } from "./later.ts"
 import * as metrics from "./metrics.ts"
 import { type Enqueueing, type Residency } from "./residency.ts"
 import { Resident } from "./resident.ts"
@@ -46,6 +48,7 @@ const sizeOf = (member: Member): number => {
   let size = member._tag === "Transition" ? member.state?.length ?? 0 : 0
   for (const { message } of member.outgoing) size += message.payload.length
   for (const { value } of member.replies) size += value.length
+  if (member.later !== undefined) { for (const { message } of member.later.scheduled) size += message.payload.length }
   return size
 }
 
@@ -83,7 +86,8 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
           }))
         )
       ),
-      Effect.forever
+      // Every round waits for something: there is no need to let others have a turn between two of them.
+      Effect.forever({ disableYield: true })
     )
 
   // ---------------------------------------------------------------------------------------------- committing
@@ -119,12 +123,19 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
     if (item.caller !== undefined) settled.push({ caller: item.caller, answer: failed ?? nothing })
   }
 
+  const ofErrand = (errand: Errand): Member => ({
+    _tag: "Enqueue",
+    outgoing: [],
+    replies: [],
+    later: errand.writes.toLater(node.now())
+  })
+
   /** How many callers the last group had. */
   let lastGroup = 0
 
   const commitGroup = Effect.gen(function*() {
     const members: Array<Member> = []
-    const owners: Array<Resident | Enqueueing> = []
+    const owners: Array<Resident | Enqueueing | Errand> = []
     const taken = node.toCommit.takeUnsafe(settings.maxGroup)
     let size = 0
     for (const [index, item] of taken.entries()) {
@@ -139,7 +150,7 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
         members.push(member)
         size += sizeOf(member)
       } else {
-        const member: Member = {
+        const member: Member = "writes" in item ? ofErrand(item) : {
           _tag: "Enqueue",
           outgoing: item.messages.map((message) => ({ id: item.resident.id, message: message.stored() })),
           replies: item.replies
@@ -169,7 +180,10 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
       if (owner === undefined || verdict === undefined) continue
       if (verdict._tag !== "Done") refused++
       if (owner instanceof Resident) owner.decided(verdict, settled)
-      else settleEnqueued(owner, verdict, sentAt, settled)
+      else if ("writes" in owner) {
+        node.errands.delete(owner)
+        settled.push({ caller: owner.caller, answer: owner.answer(verdict) })
+      } else settleEnqueued(owner, verdict, sentAt, settled)
     }
     lastGroup = settled.length
     // Callers go on at once, within these calls, and send what they have to send next into the group that forms now.
@@ -180,10 +194,10 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
 
   // Under load, callers that have to take a turn of the event loop before they send again are waited for that long: else the
   // group would split in two halves that take turns. Alone, there is nobody to wait for.
-  const commit = Effect.suspend(() =>
-    node.toCommit.size > 0
-      ? Effect.void
-      : Effect.flatMap(node.toCommit.some, () => lastGroup > 1 ? Effect.yieldNow : Effect.void)
+  const gather = Effect.suspend(() => lastGroup > 1 ? Effect.yieldNow : Effect.void)
+  const commit = Effect.andThen(
+    gather,
+    Effect.suspend(() => node.toCommit.size > 0 ? Effect.void : Effect.andThen(node.toCommit.some, gather))
   ).pipe(Effect.andThen(node.committing.withPermit(commitGroup)))
 
   // ---------------------------------------------------------------------------------------------- locating
@@ -194,6 +208,7 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
     sentAt: number
   ) => {
     const registration = node.registration(resident.kind)
+    if (answer._tag === "TooNew") return resident.heldElsewhere(answer.id, answer.stateVersion)
     if (answer._tag !== "Claimed") return resident.heldElsewhere(answer.id)
     if (registration !== undefined && resident.isLocating) {
       node.byId.set(answer.id, resident)
@@ -213,7 +228,11 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
     const sentAt = node.arrivals()
     const attempt = Effect.gen(function*() {
       if (ours.length > 0) {
-        const claims = yield* node.storage.claim(ours)
+        const claims = yield* node.storage.claim(ours.map(({ key, kind }) => ({
+          kind,
+          key,
+          stateVersion: node.registration(kind)?.definition.stateVersion
+        })))
         ours.forEach((resident, index) => {
           const claim = claims[index]
           if (claim !== undefined) located(resident, claim, sentAt)
@@ -235,6 +254,14 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
       )
     )
     node.checkQuiet()
+  })
+
+  const find = Effect.gen(function*() {
+    const wanted = yield* node.toFind.take(maxServers)
+    const found = yield* node.storage.locate(wanted.map(({ server }) => server)).pipe(
+      Effect.tapCause(() => Effect.sync(() => node.toFind.putBack(wanted)))
+    )
+    wanted.forEach((one, index) => one.found(found[index]?.id ?? 0))
   })
 
   // ---------------------------------------------------------------------------------------------- reading lines
@@ -286,6 +313,13 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
         return node.toPoll.add("replies")
       case "Unattended":
         return node.toPoll.add("lines")
+      case "Killed": {
+        const error = decodeBroken(hint.answer)
+        if (error !== undefined) node.toKill.add({ _tag: "Done", id: hint.id, version: hint.version, error })
+        return
+      }
+      case "Scheduled":
+        return node.alarm.set(hint.millis)
       case "Everything":
         node.toPoll.add("replies")
         return node.toPoll.add("lines")
@@ -326,21 +360,64 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
 
   const poll = Effect.gen(function*() {
     const what = new Set(yield* node.toPoll.take(Number.MAX_SAFE_INTEGER))
-    if (what.has("replies")) yield* pollReplies
-    if (what.has("lines")) yield* pollLines
+    const polls = Effect.andThen(
+      what.has("replies") ? pollReplies : Effect.void,
+      what.has("lines") ? pollLines : Effect.void
+    )
+    yield* Effect.tapCause(polls, () => Effect.sync(() => node.toPoll.putBack([...what])))
   })
 
+  // Where no hint gets lost there is nothing to be found while nobody is in memory: a test's clock may go on by a year.
   const slowPoll = Effect.sync(() => {
     if (node.awaited.size > 0) node.toPoll.add("replies")
     if (node.registrations.size > 0) node.toPoll.add("lines")
   }).pipe(
+    Effect.andThen(node.storage.mayLoseHints ? Effect.void : node.inhabited.await),
     Effect.repeat(Schedule.spaced(settings.pollMillis)),
     Effect.andThen(Effect.never)
   )
 
+  // ---------------------------------------------------------------------------------------------- messages for later
+
+  /** What is scheduled meanwhile sets the alarm as well. What others schedule is seen by the next poll at the latest. */
+  const deliver = Effect.gen(function*() {
+    node.alarm.reset()
+    const next = yield* node.storage.deliverDue
+    if (next !== undefined) node.alarm.set(next)
+    if (node.storage.mayLoseHints) node.alarm.set(settings.pollMillis)
+    yield* node.alarm.wait
+  })
+
   // ---------------------------------------------------------------------------------------------- leaving memory
 
+  /** With no group under way: what was committed before the end of a life is told before it. */
+  const kill = Effect.gen(function*() {
+    const [item] = yield* node.toKill.take(1)
+    if (item === undefined) return
+    const settled: Array<Settlement> = []
+    const answer: Answer = { _tag: "Broken", error: item.error }
+    const ended = (resident: Resident | undefined, version: number): void => {
+      for (const { caller, messages } of resident?.killed(version) ?? []) {
+        if (caller !== undefined) settled.push({ caller, answer })
+        for (const message of messages) {
+          if (message.caller !== undefined) settled.push({ caller: message.caller, answer })
+        }
+      }
+    }
+    yield* node.committing.withPermit(Effect.gen(function*() {
+      if (item._tag === "Done") return ended(node.byId.get(item.id), item.version)
+      const killed = yield* node.storage.kill(item.server, encodeBroken(item.error)).pipe(
+        Effect.tapCause(() => Effect.sync(() => node.toKill.putBack([item])))
+      )
+      if (killed !== undefined) ended(node.known(item.server), killed.version)
+      settled.push({ caller: item.caller, answer: nothing })
+    }))
+    for (const { answer, caller } of settled) caller.settle(answer)
+    node.checkQuiet()
+  })
+
   const sweep = Effect.gen(function*() {
+    yield* node.inhabited.await
     const idle = Array.from(node.registrations.values(), (registration) => registration.maxIdleMillis)
     yield* Effect.sleep(Math.max(1, Math.min(settings.clientIdleMillis, ...idle) / 4))
     const now = node.clock.currentTimeMillisUnsafe()
@@ -362,11 +439,14 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
       // What became of the group is not known then: as somebody else, this node starts from what is stored.
       forever(commit, Effect.suspend(() => comeBack(node.storage.node()))),
       forever(locate),
+      forever(find),
       forever(read),
       forever(listen),
       forever(poll),
       slowPoll,
+      forever(deliver),
       forever(stop),
+      forever(kill),
       forever(sweep)
     ],
     { concurrency: "unbounded", discard: true }

@@ -17,6 +17,8 @@ CREATE TABLE holdfast.server (
   holder bigint,
   -- The state as JSON; null as long as no message was ever handled.
   state text,
+  -- The version of the schema that the state was written with.
+  state_version integer NOT NULL DEFAULT 1,
   -- The message that locked it, as JSON, as long as what it began is not over.
   lock text,
   UNIQUE (kind, key)
@@ -129,10 +131,13 @@ $$;
 -- matters, the position it consumes to, its new state if there is one, its lock if that changes: none is ''), or, with a null id, only messages to others.
 -- Each member is done whole, or refused and nothing of it is done.
 --
--- Locks are taken in one order: the lane, then servers, then keys, then inboxes, within each by id.
+-- Locks are taken in one order: the lane, then messages for later that are cancelled, then servers, then keys, then inboxes,
+-- within each by id.
 CREATE FUNCTION holdfast.commit_group(
   p_lane bigint, p_seq bigint,
   w_id bigint[], w_version bigint[], w_guard bigint[], w_taken bigint[], w_state text[], w_lock text[],
+  -- The version of the state's schema, where it is to be another one from now on.
+  w_state_version integer[],
   -- Messages consumed out of their turn: their positions.
   c_m integer[], c_seq bigint[],
   -- Answers under keys: the member they belong to (from 1), key, answer (none yet, where it comes later), and whether this is
@@ -146,19 +151,28 @@ CREATE FUNCTION holdfast.commit_group(
   -- Messages set aside.
   p_m integer[], p_mode text[], p_rpc text[], p_payload text[], p_key text[], p_priority boolean[], p_member bigint[],
   p_call bigint[], p_attempts integer[], p_failure text[],
+  -- Messages for later: due at a time, in milliseconds since 1970, or so many milliseconds from now.
+  s_m integer[], s_server bigint[], s_rpc text[], s_payload text[], s_key text[], s_member bigint[], s_call bigint[],
+  s_at double precision[], s_after double precision[],
+  -- Messages for later that are cancelled. One that is not there any more refuses its member.
+  x_m integer[], x_server bigint[], x_member bigint[], x_call bigint[],
   OUT refused integer[],
   -- Where the line of each member's server ends now.
   OUT pushed bigint[],
   -- Known answers, because of which members were refused.
   OUT known_m integer[], OUT known_key text[], OUT known_reply text[],
   -- The servers that messages were put in line for: where their lines end, and which living member holds them.
-  OUT line_id bigint[], OUT line_pushed bigint[], OUT line_holder bigint[]
+  OUT line_id bigint[], OUT line_pushed bigint[], OUT line_holder bigint[],
+  -- Which of those to be cancelled were gone, counted from 1, and in how many milliseconds the next of the new ones is due.
+  OUT missed integer[], OUT due_in double precision
 ) LANGUAGE plpgsql AS $$
 DECLARE
   good integer[];
   all_good boolean;
   fresh_server bigint[] := '{}';
   fresh_key text[] := '{}';
+  missed_m integer[] := '{}';
+  now_at timestamptz := clock_timestamp();
 BEGIN
   IF current_setting('transaction_isolation') <> 'read committed' THEN
     RAISE EXCEPTION 'holdfast commits under READ COMMITTED only' USING ERRCODE = '25001';
@@ -173,6 +187,23 @@ BEGIN
     RETURN;
   END IF;
 
+  -- Of several that would cancel the same message the first one may.
+  IF cardinality(x_m) > 0 THEN
+    WITH held AS MATERIALIZED (
+      SELECT s.server_id, s.member, s.call
+      FROM unnest(x_server, x_member, x_call) AS x(server, member, call)
+      JOIN holdfast.scheduled s ON s.server_id = x.server AND s.member = x.member AND s.call = x.call
+      ORDER BY s.server_id, s.member, s.call FOR UPDATE OF s
+    ), wanted AS (
+      SELECT x.*, row_number() OVER (PARTITION BY x.server, x.member, x.call ORDER BY x.n) AS nth
+      FROM unnest(x_m, x_server, x_member, x_call) WITH ORDINALITY AS x(m, server, member, call, n)
+    )
+    SELECT array_agg(w.n::integer), coalesce(array_agg(w.m), '{}') INTO missed, missed_m
+    FROM wanted w
+    WHERE w.nth > 1
+      OR NOT EXISTS (SELECT FROM held h WHERE h.server_id = w.server AND h.member = w.member AND h.call = w.call);
+  END IF;
+
   -- Whatever can refuse a member beside its server's row. Only the holder writes answers, so what is read here stays true
   -- for every member whose version is then found unchanged.
   IF cardinality(k_m) > 0 THEN
@@ -184,13 +215,14 @@ BEGIN
 
   -- The one statement that decides.
   WITH part AS MATERIALIZED (
-    SELECT w.* FROM unnest(w_id, w_version, w_guard, w_taken, w_state, w_lock) WITH ORDINALITY
-      AS w(id, version, guard, taken, state, lock, m)
-    WHERE known_m IS NULL OR NOT w.m = ANY (known_m)
+    SELECT w.* FROM unnest(w_id, w_version, w_guard, w_taken, w_state, w_lock, w_state_version) WITH ORDINALITY
+      AS w(id, version, guard, taken, state, lock, state_version, m)
+    WHERE (known_m IS NULL OR NOT w.m = ANY (known_m)) AND NOT w.m = ANY (missed_m)
   ), done AS (
     UPDATE holdfast.server s
     SET version = s.version + 1, taken = w.taken, state = coalesce(w.state, s.state),
-      lock = CASE WHEN w.lock IS NULL THEN s.lock ELSE nullif(w.lock, '') END
+      lock = CASE WHEN w.lock IS NULL THEN s.lock ELSE nullif(w.lock, '') END,
+      state_version = coalesce(w.state_version, s.state_version)
     FROM (SELECT * FROM part WHERE id IS NOT NULL ORDER BY id) w
     WHERE s.id = w.id AND s.version = w.version
       AND (w.guard IS NULL OR w.guard = coalesce((SELECT b.pushed FROM holdfast.inbox b WHERE b.id = w.id), 0))
@@ -210,6 +242,30 @@ BEGIN
       DELETE FROM holdfast.message x
       USING unnest(c_m, c_seq) AS c(m, seq)
       WHERE (all_good OR c.m = ANY (good)) AND x.server_id = w_id[c.m] AND x.seq = c.seq;
+    END IF;
+
+    IF cardinality(x_m) > 0 THEN
+      DELETE FROM holdfast.scheduled s
+      USING unnest(x_m, x_server, x_member, x_call) AS x(m, server, member, call)
+      WHERE (all_good OR x.m = ANY (good)) AND s.server_id = x.server AND s.member = x.member AND s.call = x.call;
+    END IF;
+
+    -- One whose key is known, or waits here already, is left out.
+    IF cardinality(s_m) > 0 THEN
+      WITH later AS MATERIALIZED (
+        SELECT s.*, coalesce(to_timestamp(s.at / 1000), now_at + s.after * interval '1 millisecond') AS due_at
+        FROM unnest(s_m, s_server, s_rpc, s_payload, s_key, s_member, s_call, s_at, s_after) WITH ORDINALITY
+          AS s(m, server, rpc, payload, key, member, call, at, after, ord)
+        WHERE all_good OR s.m = ANY (good)
+      ), kept AS (
+        INSERT INTO holdfast.scheduled (server_id, member, call, due_at, rpc, payload, key)
+        SELECT s.server, s.member, s.call, s.due_at, s.rpc, s.payload, s.key FROM later s
+        WHERE s.key IS NULL
+          OR NOT EXISTS (SELECT FROM holdfast.outcome x WHERE x.server_id = s.server AND x.key = s.key)
+        ORDER BY s.server, s.key, s.ord
+        ON CONFLICT (server_id, key) WHERE key IS NOT NULL DO NOTHING
+      )
+      SELECT extract(epoch FROM min(due_at) - now_at)::double precision * 1000 INTO due_in FROM later;
     END IF;
 
     IF cardinality(r_m) > 0 THEN
@@ -289,6 +345,217 @@ BEGIN
   END IF;
   UPDATE holdfast.lane l SET refused = commit_group.refused
   WHERE l.id = p_lane AND l.refused <> commit_group.refused;
+END $$;
+
+-- Groups in which servers only change their state, which is what most of them are: the same as above, and much less to plan.
+-- The servers' rows are visited in the order of their ids: the planner, pinned, has no other way to join them.
+CREATE FUNCTION holdfast.commit_steps(
+  p_lane bigint, p_seq bigint, p_id bigint[], p_version bigint[], p_guard bigint[], p_state text[],
+  OUT refused integer[], OUT pushed bigint[]
+) LANGUAGE plpgsql AS $$
+DECLARE
+  good integer[];
+BEGIN
+  UPDATE holdfast.lane l SET seq = p_seq, refused = '{}' WHERE l.id = p_lane AND l.seq = p_seq - 1 AND NOT l.closed;
+  IF NOT FOUND THEN
+    RETURN;
+  END IF;
+  WITH part AS MATERIALIZED (
+    SELECT x.*, coalesce((SELECT b.pushed FROM holdfast.inbox b WHERE b.id = x.id), 0) AS pushed
+    FROM unnest(p_id, p_version, p_guard, p_state) WITH ORDINALITY AS x(id, version, guard, state, m)
+    ORDER BY x.id
+  ), done AS (
+    UPDATE holdfast.server s SET version = s.version + 1, state = coalesce(p.state, s.state)
+    FROM part p
+    WHERE s.id = p.id AND s.version = p.version AND (p.guard IS NULL OR p.guard = p.pushed)
+    RETURNING p.m::integer
+  )
+  SELECT (SELECT coalesce(array_agg(d.m), '{}') FROM done d), (SELECT array_agg(p.pushed ORDER BY p.m) FROM part p)
+  INTO good, pushed;
+  refused := '{}';
+  IF cardinality(good) < cardinality(p_id) THEN
+    refused := ARRAY(SELECT m FROM generate_series(1, cardinality(p_id)) AS m WHERE NOT m = ANY (good));
+    UPDATE holdfast.lane l SET refused = commit_steps.refused WHERE l.id = p_lane;
+  END IF;
+END $$;
+
+-- The same for one server alone, which is what a quiet process and one hot server commit: and has even less to plan.
+CREATE FUNCTION holdfast.commit_step(
+  p_lane bigint, p_seq bigint, p_id bigint, p_version bigint, p_guard bigint, p_state text,
+  OUT refused integer[], OUT pushed bigint
+) LANGUAGE plpgsql AS $$
+BEGIN
+  UPDATE holdfast.lane l SET seq = p_seq, refused = '{}' WHERE l.id = p_lane AND l.seq = p_seq - 1 AND NOT l.closed;
+  IF NOT FOUND THEN
+    RETURN;
+  END IF;
+  refused := '{}';
+  SELECT b.pushed INTO pushed FROM holdfast.inbox b WHERE b.id = p_id;
+  pushed := coalesce(pushed, 0);
+  UPDATE holdfast.server SET version = version + 1, state = coalesce(p_state, state)
+  WHERE id = p_id AND version = p_version AND (p_guard IS NULL OR p_guard = commit_step.pushed);
+  IF NOT FOUND THEN
+    refused := '{1}';
+    UPDATE holdfast.lane l SET refused = commit_step.refused WHERE l.id = p_lane;
+  END IF;
+END $$;
+`
+  },
+  {
+    name: "0003_scheduled.sql",
+    text: `-- Messages for later, until they are due. Each is a row of its own, with the id that it will have in line.
+--
+-- A row is written by the commit that schedules it, and is gone by the commit that puts it in line or cancels it, whichever
+-- of the two finds it. All of a server's are found by the beginning of the primary key: there they are when it is killed.
+CREATE TABLE holdfast.scheduled (
+  server_id bigint NOT NULL,
+  member bigint NOT NULL,
+  call bigint NOT NULL,
+  -- By the clock of the database, as everything here.
+  due_at timestamptz NOT NULL,
+  rpc text NOT NULL,
+  payload text NOT NULL,
+  key text,
+  PRIMARY KEY (server_id, member, call)
+) WITH (
+  vacuum_truncate = off, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000,
+  autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000,
+  autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 50000
+);
+CREATE INDEX scheduled_by_due ON holdfast.scheduled (due_at, member, call);
+-- A key that waits here is taken: whoever schedules it again means the same message.
+CREATE UNIQUE INDEX scheduled_key ON holdfast.scheduled (server_id, key) WHERE key IS NOT NULL;
+
+-- Puts what is due in line, in the order of due times, p_most messages at most. Whoever lives may do it, as often as he likes;
+-- while somebody is at it the others leave it to him, since two at once would mix up the order.
+--
+-- Locks are taken in the one order: messages for later (those that are just being cancelled are passed over), keys, inboxes.
+CREATE FUNCTION holdfast.deliver_due(
+  p_most integer,
+  -- How many were due and are not scheduled any more; null where somebody else is at it.
+  OUT moved integer,
+  -- How many milliseconds until there is more: 0 or less where there is more by now, null where nothing is scheduled.
+  OUT next_in double precision,
+  -- The servers whose lines grew, and which living member holds them.
+  OUT line_id bigint[], OUT line_holder bigint[]
+) LANGUAGE plpgsql AS $$
+DECLARE
+  now_at timestamptz := clock_timestamp();
+  d_server bigint[];
+  d_member bigint[];
+  d_call bigint[];
+  d_rpc text[];
+  d_payload text[];
+  d_key text[];
+  fresh_server bigint[];
+  fresh_key text[];
+BEGIN
+  IF current_setting('transaction_isolation') <> 'read committed' THEN
+    RAISE EXCEPTION 'holdfast commits under READ COMMITTED only' USING ERRCODE = '25001';
+  END IF;
+  moved := 0;
+  IF NOT EXISTS (SELECT FROM holdfast.scheduled WHERE due_at <= now_at) THEN
+    -- As it is most of the time: there is nobody to be kept away.
+  ELSIF NOT pg_try_advisory_xact_lock(7233463514926940) THEN
+    moved := NULL;
+  ELSE
+    WITH due AS MATERIALIZED (
+      SELECT * FROM holdfast.scheduled WHERE due_at <= now_at
+      ORDER BY due_at, member, call LIMIT p_most
+      FOR UPDATE SKIP LOCKED
+    ), gone AS (
+      DELETE FROM holdfast.scheduled s USING due d
+      WHERE s.server_id = d.server_id AND s.member = d.member AND s.call = d.call
+    )
+    SELECT count(*), array_agg(server_id ORDER BY due_at, member, call), array_agg(member ORDER BY due_at, member, call),
+      array_agg(call ORDER BY due_at, member, call), array_agg(rpc ORDER BY due_at, member, call),
+      array_agg(payload ORDER BY due_at, member, call), array_agg(key ORDER BY due_at, member, call)
+    INTO moved, d_server, d_member, d_call, d_rpc, d_payload, d_key
+    FROM due;
+
+    IF moved > 0 THEN
+      -- One whose key is known by now was sent in another way meanwhile, and is left out.
+      IF cardinality(array_remove(d_key, NULL)) > 0 THEN
+        WITH kept AS (
+          INSERT INTO holdfast.outcome (server_id, key)
+          SELECT d.server, d.key FROM unnest(d_server, d_key) AS d(server, key) WHERE d.key IS NOT NULL
+          ORDER BY d.server, d.key
+          ON CONFLICT DO NOTHING
+          RETURNING server_id, key
+        )
+        SELECT array_agg(server_id), array_agg(key) INTO fresh_server, fresh_key FROM kept;
+      END IF;
+      PERFORM holdfast.put_in_line(
+        d_server, array_fill('cast'::text, ARRAY[moved]), d_rpc, d_payload, d_key, array_fill(false, ARRAY[moved]), d_member,
+        d_call, coalesce(fresh_server, '{}'), coalesce(fresh_key, '{}')
+      );
+      SELECT array_agg(t.id ORDER BY t.id), array_agg(h.id ORDER BY t.id) INTO line_id, line_holder
+      FROM (SELECT DISTINCT unnest(d_server) AS id) t
+      LEFT JOIN holdfast.server s ON s.id = t.id
+      LEFT JOIN holdfast.member h ON h.id = s.holder AND NOT h.dead;
+    END IF;
+  END IF;
+  SELECT extract(epoch FROM due_at - clock_timestamp())::double precision * 1000 INTO next_in
+  FROM holdfast.scheduled ORDER BY due_at, member, call LIMIT 1;
+END $$;
+`
+  },
+  {
+    name: "0004_kill.sql",
+    text: `-- Ends the life of a server: its state, its line, its lock, its messages for later, what it answered and what was set aside are
+-- gone, and whoever waits for an answer to a call in its line is told p_answer. The row and its number stay, and the version goes
+-- on from where it was: whatever was prepared in the life that ends is refused, and messages that are sent by the number reach
+-- the next one.
+--
+-- A group of its own, number p_seq of a lane: it runs once, or, where \`refused\` is null, not at all. Locks are taken in the one
+-- order of all commits: the lane, the server's messages for later, the server, its keys, its inbox.
+CREATE FUNCTION holdfast.kill_server(
+  p_lane bigint, p_seq bigint, p_id bigint, p_answer text,
+  OUT refused integer[],
+  -- The first version of the next life.
+  OUT version bigint,
+  -- The living member that ran it.
+  OUT holder bigint,
+  -- The members with callers that are told.
+  OUT told bigint[]
+) LANGUAGE plpgsql AS $$
+DECLARE
+  locked_by json;
+  ends bigint;
+BEGIN
+  UPDATE holdfast.lane l SET seq = p_seq, refused = '{}' WHERE l.id = p_lane AND l.seq = p_seq - 1 AND NOT l.closed;
+  IF NOT FOUND THEN
+    RETURN;
+  END IF;
+  refused := '{}';
+  PERFORM FROM holdfast.scheduled s WHERE s.server_id = p_id ORDER BY s.member, s.call FOR UPDATE;
+  SELECT s.lock::json, h.id INTO locked_by, holder
+  FROM holdfast.server s LEFT JOIN holdfast.member h ON h.id = s.holder AND NOT h.dead
+  WHERE s.id = p_id FOR NO KEY UPDATE OF s;
+
+  PERFORM FROM holdfast.outcome o WHERE o.server_id = p_id ORDER BY o.key FOR UPDATE;
+  SELECT b.pushed INTO ends FROM holdfast.inbox b WHERE b.id = p_id FOR NO KEY UPDATE;
+  -- From here on no message gets into the line: those that did are seen below, with the keys that came with them.
+  DELETE FROM holdfast.outcome o WHERE o.server_id = p_id;
+  UPDATE holdfast.server s
+  SET version = s.version + 1, taken = coalesce(ends, 0), holder = NULL, state = NULL, lock = NULL,
+    state_version = 1
+  WHERE s.id = p_id RETURNING s.version INTO version;
+  DELETE FROM holdfast.scheduled s WHERE s.server_id = p_id;
+  DELETE FROM holdfast.parked p WHERE p.server_id = p_id;
+  WITH gone AS (
+    DELETE FROM holdfast.message m WHERE m.server_id = p_id AND m.seq <= ends RETURNING m.mode, m.member, m.call
+  ), waiting AS (
+    SELECT member, call FROM gone WHERE mode = 'call'
+    UNION ALL
+    SELECT (locked_by->>'node')::bigint, (locked_by->>'call')::bigint WHERE locked_by->>'mode' = 'call'
+  ), replies AS (
+    INSERT INTO holdfast.reply (member, call, value)
+    SELECT w.member, w.call, p_answer FROM waiting w
+    ON CONFLICT DO NOTHING
+    RETURNING member
+  )
+  SELECT coalesce(array_agg(DISTINCT r.member), '{}') INTO told FROM replies r;
 END $$;
 `
   }

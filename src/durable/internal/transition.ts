@@ -1,9 +1,10 @@
 /**
  * One server's step while it is being made: the messages handled so far, and everything that goes with them.
  */
-import type { KeyedOutcome, Outgoing, Parked, Reply, Transition } from "../DurableStorage.ts"
+import type { KeyedOutcome, OpenTransaction, Outgoing, Parked, Reply, Transition } from "../DurableStorage.ts"
 import type { Committed } from "./actions.ts"
 import type { Answer } from "./answer.ts"
+import type { LaterWrites } from "./later.ts"
 import type { Message } from "./message.ts"
 
 /** A message that was handled, and what is to be answered and done once that is on disk. */
@@ -40,11 +41,15 @@ export class Draft {
   readonly outcomes = new Map<string, KeyedOutcome>()
   readonly outgoing: Array<Outgoing> = []
   readonly parked: Array<Parked> = []
+  /** What is done about messages for later, where anything is. */
+  later: LaterWrites | undefined
   readonly replies: Array<Reply> = []
   /** The message that locks the server from this step on; `"none"` where the step ends a lock. */
   lock: Message | "none" | undefined
   /** Why the server is to leave memory after this step. */
   stop: string | undefined
+  /** What this step, of one message alone, is to be committed in. */
+  transaction: OpenTransaction | undefined
 
   constructor(version: number, state: State | undefined, taken: number) {
     this.version = version
@@ -68,11 +73,17 @@ export class Draft {
   get writes(): boolean {
     return this.state !== this.from || (this.from !== undefined && this.from.text === undefined) ||
       this.taken !== this.takenBefore || this.consumed.length > 0 || this.lock !== undefined ||
-      this.outcomes.size > 0 || this.outgoing.length > 0 || this.parked.length > 0 || this.replies.length > 0
+      this.outcomes.size > 0 || this.outgoing.length > 0 || this.parked.length > 0 || this.replies.length > 0 ||
+      this.transaction !== undefined || this.later?.isEmpty === false
   }
 
-  /** For the storage. */
-  toTransition(id: number): Transition {
+  /** Whether the state is written with it. */
+  get writesState(): boolean {
+    return this.state !== this.from && this.state?.text !== undefined
+  }
+
+  /** For the storage, at a moment of a clock that only goes forward; with the state's version, where that is to be stored. */
+  toTransition(id: number, stateVersion: number | undefined, now: () => number): Transition {
     return {
       _tag: "Transition",
       id,
@@ -86,7 +97,10 @@ export class Draft {
       outcomes: Array.from(this.outcomes.values()),
       replies: this.replies,
       outgoing: this.outgoing,
-      parked: this.parked
+      parked: this.parked,
+      transaction: this.transaction,
+      stateVersion,
+      later: this.later?.isEmpty === false ? this.later.toLater(now()) : undefined
     }
   }
 }

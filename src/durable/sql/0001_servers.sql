@@ -13,6 +13,8 @@ CREATE TABLE holdfast.server (
   holder bigint,
   -- The state as JSON; null as long as no message was ever handled.
   state text,
+  -- The version of the schema that the state was written with.
+  state_version integer NOT NULL DEFAULT 1,
   -- The message that locked it, as JSON, as long as what it began is not over.
   lock text,
   UNIQUE (kind, key)

@@ -36,10 +36,13 @@ $$;
 -- matters, the position it consumes to, its new state if there is one, its lock if that changes: none is ''), or, with a null id, only messages to others.
 -- Each member is done whole, or refused and nothing of it is done.
 --
--- Locks are taken in one order: the lane, then servers, then keys, then inboxes, within each by id.
+-- Locks are taken in one order: the lane, then messages for later that are cancelled, then servers, then keys, then inboxes,
+-- within each by id.
 CREATE FUNCTION holdfast.commit_group(
   p_lane bigint, p_seq bigint,
   w_id bigint[], w_version bigint[], w_guard bigint[], w_taken bigint[], w_state text[], w_lock text[],
+  -- The version of the state's schema, where it is to be another one from now on.
+  w_state_version integer[],
   -- Messages consumed out of their turn: their positions.
   c_m integer[], c_seq bigint[],
   -- Answers under keys: the member they belong to (from 1), key, answer (none yet, where it comes later), and whether this is
@@ -53,19 +56,28 @@ CREATE FUNCTION holdfast.commit_group(
   -- Messages set aside.
   p_m integer[], p_mode text[], p_rpc text[], p_payload text[], p_key text[], p_priority boolean[], p_member bigint[],
   p_call bigint[], p_attempts integer[], p_failure text[],
+  -- Messages for later: due at a time, in milliseconds since 1970, or so many milliseconds from now.
+  s_m integer[], s_server bigint[], s_rpc text[], s_payload text[], s_key text[], s_member bigint[], s_call bigint[],
+  s_at double precision[], s_after double precision[],
+  -- Messages for later that are cancelled. One that is not there any more refuses its member.
+  x_m integer[], x_server bigint[], x_member bigint[], x_call bigint[],
   OUT refused integer[],
   -- Where the line of each member's server ends now.
   OUT pushed bigint[],
   -- Known answers, because of which members were refused.
   OUT known_m integer[], OUT known_key text[], OUT known_reply text[],
   -- The servers that messages were put in line for: where their lines end, and which living member holds them.
-  OUT line_id bigint[], OUT line_pushed bigint[], OUT line_holder bigint[]
+  OUT line_id bigint[], OUT line_pushed bigint[], OUT line_holder bigint[],
+  -- Which of those to be cancelled were gone, counted from 1, and in how many milliseconds the next of the new ones is due.
+  OUT missed integer[], OUT due_in double precision
 ) LANGUAGE plpgsql AS $$
 DECLARE
   good integer[];
   all_good boolean;
   fresh_server bigint[] := '{}';
   fresh_key text[] := '{}';
+  missed_m integer[] := '{}';
+  now_at timestamptz := clock_timestamp();
 BEGIN
   IF current_setting('transaction_isolation') <> 'read committed' THEN
     RAISE EXCEPTION 'holdfast commits under READ COMMITTED only' USING ERRCODE = '25001';
@@ -80,6 +92,23 @@ BEGIN
     RETURN;
   END IF;
 
+  -- Of several that would cancel the same message the first one may.
+  IF cardinality(x_m) > 0 THEN
+    WITH held AS MATERIALIZED (
+      SELECT s.server_id, s.member, s.call
+      FROM unnest(x_server, x_member, x_call) AS x(server, member, call)
+      JOIN holdfast.scheduled s ON s.server_id = x.server AND s.member = x.member AND s.call = x.call
+      ORDER BY s.server_id, s.member, s.call FOR UPDATE OF s
+    ), wanted AS (
+      SELECT x.*, row_number() OVER (PARTITION BY x.server, x.member, x.call ORDER BY x.n) AS nth
+      FROM unnest(x_m, x_server, x_member, x_call) WITH ORDINALITY AS x(m, server, member, call, n)
+    )
+    SELECT array_agg(w.n::integer), coalesce(array_agg(w.m), '{}') INTO missed, missed_m
+    FROM wanted w
+    WHERE w.nth > 1
+      OR NOT EXISTS (SELECT FROM held h WHERE h.server_id = w.server AND h.member = w.member AND h.call = w.call);
+  END IF;
+
   -- Whatever can refuse a member beside its server's row. Only the holder writes answers, so what is read here stays true
   -- for every member whose version is then found unchanged.
   IF cardinality(k_m) > 0 THEN
@@ -91,13 +120,14 @@ BEGIN
 
   -- The one statement that decides.
   WITH part AS MATERIALIZED (
-    SELECT w.* FROM unnest(w_id, w_version, w_guard, w_taken, w_state, w_lock) WITH ORDINALITY
-      AS w(id, version, guard, taken, state, lock, m)
-    WHERE known_m IS NULL OR NOT w.m = ANY (known_m)
+    SELECT w.* FROM unnest(w_id, w_version, w_guard, w_taken, w_state, w_lock, w_state_version) WITH ORDINALITY
+      AS w(id, version, guard, taken, state, lock, state_version, m)
+    WHERE (known_m IS NULL OR NOT w.m = ANY (known_m)) AND NOT w.m = ANY (missed_m)
   ), done AS (
     UPDATE holdfast.server s
     SET version = s.version + 1, taken = w.taken, state = coalesce(w.state, s.state),
-      lock = CASE WHEN w.lock IS NULL THEN s.lock ELSE nullif(w.lock, '') END
+      lock = CASE WHEN w.lock IS NULL THEN s.lock ELSE nullif(w.lock, '') END,
+      state_version = coalesce(w.state_version, s.state_version)
     FROM (SELECT * FROM part WHERE id IS NOT NULL ORDER BY id) w
     WHERE s.id = w.id AND s.version = w.version
       AND (w.guard IS NULL OR w.guard = coalesce((SELECT b.pushed FROM holdfast.inbox b WHERE b.id = w.id), 0))
@@ -117,6 +147,30 @@ BEGIN
       DELETE FROM holdfast.message x
       USING unnest(c_m, c_seq) AS c(m, seq)
       WHERE (all_good OR c.m = ANY (good)) AND x.server_id = w_id[c.m] AND x.seq = c.seq;
+    END IF;
+
+    IF cardinality(x_m) > 0 THEN
+      DELETE FROM holdfast.scheduled s
+      USING unnest(x_m, x_server, x_member, x_call) AS x(m, server, member, call)
+      WHERE (all_good OR x.m = ANY (good)) AND s.server_id = x.server AND s.member = x.member AND s.call = x.call;
+    END IF;
+
+    -- One whose key is known, or waits here already, is left out.
+    IF cardinality(s_m) > 0 THEN
+      WITH later AS MATERIALIZED (
+        SELECT s.*, coalesce(to_timestamp(s.at / 1000), now_at + s.after * interval '1 millisecond') AS due_at
+        FROM unnest(s_m, s_server, s_rpc, s_payload, s_key, s_member, s_call, s_at, s_after) WITH ORDINALITY
+          AS s(m, server, rpc, payload, key, member, call, at, after, ord)
+        WHERE all_good OR s.m = ANY (good)
+      ), kept AS (
+        INSERT INTO holdfast.scheduled (server_id, member, call, due_at, rpc, payload, key)
+        SELECT s.server, s.member, s.call, s.due_at, s.rpc, s.payload, s.key FROM later s
+        WHERE s.key IS NULL
+          OR NOT EXISTS (SELECT FROM holdfast.outcome x WHERE x.server_id = s.server AND x.key = s.key)
+        ORDER BY s.server, s.key, s.ord
+        ON CONFLICT (server_id, key) WHERE key IS NOT NULL DO NOTHING
+      )
+      SELECT extract(epoch FROM min(due_at) - now_at)::double precision * 1000 INTO due_in FROM later;
     END IF;
 
     IF cardinality(r_m) > 0 THEN
@@ -196,4 +250,57 @@ BEGIN
   END IF;
   UPDATE holdfast.lane l SET refused = commit_group.refused
   WHERE l.id = p_lane AND l.refused <> commit_group.refused;
+END $$;
+
+-- Groups in which servers only change their state, which is what most of them are: the same as above, and much less to plan.
+-- The servers' rows are visited in the order of their ids: the planner, pinned, has no other way to join them.
+CREATE FUNCTION holdfast.commit_steps(
+  p_lane bigint, p_seq bigint, p_id bigint[], p_version bigint[], p_guard bigint[], p_state text[],
+  OUT refused integer[], OUT pushed bigint[]
+) LANGUAGE plpgsql AS $$
+DECLARE
+  good integer[];
+BEGIN
+  UPDATE holdfast.lane l SET seq = p_seq, refused = '{}' WHERE l.id = p_lane AND l.seq = p_seq - 1 AND NOT l.closed;
+  IF NOT FOUND THEN
+    RETURN;
+  END IF;
+  WITH part AS MATERIALIZED (
+    SELECT x.*, coalesce((SELECT b.pushed FROM holdfast.inbox b WHERE b.id = x.id), 0) AS pushed
+    FROM unnest(p_id, p_version, p_guard, p_state) WITH ORDINALITY AS x(id, version, guard, state, m)
+    ORDER BY x.id
+  ), done AS (
+    UPDATE holdfast.server s SET version = s.version + 1, state = coalesce(p.state, s.state)
+    FROM part p
+    WHERE s.id = p.id AND s.version = p.version AND (p.guard IS NULL OR p.guard = p.pushed)
+    RETURNING p.m::integer
+  )
+  SELECT (SELECT coalesce(array_agg(d.m), '{}') FROM done d), (SELECT array_agg(p.pushed ORDER BY p.m) FROM part p)
+  INTO good, pushed;
+  refused := '{}';
+  IF cardinality(good) < cardinality(p_id) THEN
+    refused := ARRAY(SELECT m FROM generate_series(1, cardinality(p_id)) AS m WHERE NOT m = ANY (good));
+    UPDATE holdfast.lane l SET refused = commit_steps.refused WHERE l.id = p_lane;
+  END IF;
+END $$;
+
+-- The same for one server alone, which is what a quiet process and one hot server commit: and has even less to plan.
+CREATE FUNCTION holdfast.commit_step(
+  p_lane bigint, p_seq bigint, p_id bigint, p_version bigint, p_guard bigint, p_state text,
+  OUT refused integer[], OUT pushed bigint
+) LANGUAGE plpgsql AS $$
+BEGIN
+  UPDATE holdfast.lane l SET seq = p_seq, refused = '{}' WHERE l.id = p_lane AND l.seq = p_seq - 1 AND NOT l.closed;
+  IF NOT FOUND THEN
+    RETURN;
+  END IF;
+  refused := '{}';
+  SELECT b.pushed INTO pushed FROM holdfast.inbox b WHERE b.id = p_id;
+  pushed := coalesce(pushed, 0);
+  UPDATE holdfast.server SET version = version + 1, state = coalesce(p_state, state)
+  WHERE id = p_id AND version = p_version AND (p_guard IS NULL OR p_guard = commit_step.pushed);
+  IF NOT FOUND THEN
+    refused := '{1}';
+    UPDATE holdfast.lane l SET refused = commit_step.refused WHERE l.id = p_lane;
+  END IF;
 END $$;

@@ -55,11 +55,26 @@ export class LaneClosed {
   readonly _tag = "LaneClosed"
 }
 
+/** What came of a statement in a transaction: its row, and whether the transaction was committed with it. */
+export interface Sent {
+  readonly row: Row | undefined
+  readonly committed: boolean
+}
+
 export interface Lane {
   readonly commit: <Part, Verdict>(
     statement: GroupStatement<Part, Verdict>,
     parts: ReadonlyArray<Part>
   ) => Effect.Effect<ReadonlyArray<Verdict>, LaneClosed>
+  /**
+   * Commits one part inside a transaction that is open already: `send` runs the statement there and, unless it refuses the part,
+   * commits. `undefined`: that came to nothing, for a reason that is not the part's, and nothing of it was done or will be.
+   */
+  readonly commitWithin: <Part, Verdict>(
+    statement: GroupStatement<Part, Verdict>,
+    part: Part,
+    send: (sql: string, params: ReadonlyArray<unknown>) => Effect.Effect<Sent, SqlError>
+  ) => Effect.Effect<Verdict | undefined, LaneClosed>
   /** Since when a group has been under way, by the clock of the caller's choice; `undefined` while none is. */
   readonly busySince: () => number | undefined
 }
@@ -167,18 +182,45 @@ export const make = (connection: EngineConnection, id: number, now: () => number
       })
     )
 
+  const within = <Part, Verdict>(
+    statement: GroupStatement<Part, Verdict>,
+    part: Part,
+    send: (sql: string, params: ReadonlyArray<unknown>) => Effect.Effect<Sent, SqlError>
+  ): Effect.Effect<Verdict | undefined, LaneClosed> =>
+    Effect.suspend(() => {
+      const number = seq + 1
+      const { params, sql } = statement.prepare([part], id, number)
+      return send(sql, params).pipe(
+        Effect.flatMap(({ committed, row }) => {
+          const verdicts = row === undefined ? undefined : statement.verdicts([part], row)
+          if (verdicts === undefined) return Effect.fail(new LaneClosed())
+          if (committed) seq = number
+          return Effect.succeed(verdicts[0])
+        }),
+        Effect.catchIf((error) => error._tag === "SqlError", (error) =>
+          isConnectionLost(error)
+            ? Effect.map(Effect.catchTag(decide(number), "SqlError", Effect.die), (refused) => {
+              seq = number
+              return refused === undefined ? undefined : statement.verdictsFromLane([part], refused)[0]
+            })
+            : Effect.succeed(error.isRetryable ? undefined : statement.failed(part, errorText(error))))
+      )
+    })
+
   const one = Semaphore.makeUnsafe(1)
+  const alone = <A>(effect: Effect.Effect<A, LaneClosed>): Effect.Effect<A, LaneClosed> =>
+    one.withPermit(Effect.suspend(() => {
+      busySince = now()
+      return Effect.ensuring(
+        effect,
+        Effect.sync(() => {
+          busySince = undefined
+        })
+      )
+    }))
   return {
     busySince: () => busySince,
-    commit: (statement, parts) =>
-      one.withPermit(Effect.suspend(() => {
-        busySince = now()
-        return Effect.ensuring(
-          commit(statement, parts),
-          Effect.sync(() => {
-            busySince = undefined
-          })
-        )
-      }))
+    commit: (statement, parts) => alone(commit(statement, parts)),
+    commitWithin: (statement, part, send) => alone(within(statement, part, send))
   }
 }

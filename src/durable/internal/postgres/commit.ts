@@ -1,11 +1,10 @@
 /**
- * Committing a group on Postgres, in one of three shapes: groups in which servers only change their state take a single
- * statement (shorter still for one server alone); those in which nothing changes take a SELECT; all others take the
- * server-side function.
+ * Committing a group on Postgres, by one of the functions in `0002_commit.sql`: there is a short one for groups in which servers
+ * only change their state, and one for a single such server. Where nothing changes, a SELECT will do.
  */
 import * as PgTypes from "@effect/sql-pg/PgTypes"
 import type { GroupStatement, Row } from "../../../member/internal/lane.ts"
-import type { Check, Enqueue, Member, Outgoing, Transition, Verdict } from "../../DurableStorage.ts"
+import type { Check, Due, Enqueue, Member, Outgoing, ScheduledId, Transition, Verdict } from "../../DurableStorage.ts"
 
 /** A member that goes through the lane. */
 export type Part = Transition | Enqueue
@@ -18,6 +17,13 @@ export interface GrownLine {
   readonly holder: number | undefined
 }
 
+/** What a group changed that others should look at. */
+export interface Changes {
+  readonly grown: (lines: ReadonlyArray<GrownLine>) => void
+  /** Something was scheduled that is due in so many milliseconds. */
+  readonly scheduled: (millis: number) => void
+}
+
 const array = (oid: number) => (values: ReadonlyArray<unknown>): PgTypes.Parameter => {
   const arrayOid = PgTypes.arrayOidFor(oid)
   if (arrayOid === undefined) throw new Error(`no array type for ${oid}`)
@@ -26,6 +32,7 @@ const array = (oid: number) => (values: ReadonlyArray<unknown>): PgTypes.Paramet
 const text = array(PgTypes.OID.text)
 const int4 = array(PgTypes.OID.int4)
 const bool = array(PgTypes.OID.bool)
+const float8 = array(PgTypes.OID.float8)
 const int8s = array(PgTypes.OID.int8)
 
 /** An int8[] of numbers that are ids, versions and positions, all far below 2^53. */
@@ -34,61 +41,30 @@ export const int8 = (values: ReadonlyArray<number | null | undefined>): PgTypes.
 
 export { text }
 
-const numbers = (value: unknown): ReadonlyArray<number> =>
+export const numbers = (value: unknown): ReadonlyArray<number> =>
   Array.isArray(value) ? value.map((item) => item === null ? 0 : Number(item)) : []
 
 // ------------------------------------------------------------------------------------------------ states only
 
-/** The members' rows are visited in the order of their ids: the planner, pinned, has no other way to join them. */
-const stepsSql = `
-WITH lane AS MATERIALIZED (
-  SELECT id FROM holdfast.lane WHERE id = $1 AND seq = $2 - 1 AND NOT closed FOR NO KEY UPDATE
-), part AS MATERIALIZED (
-  SELECT x.*, (SELECT b.pushed FROM holdfast.inbox b WHERE b.id = x.id) AS pushed
-  FROM unnest($3::bigint[], $4::bigint[], $5::bigint[], $6::text[]) WITH ORDINALITY AS x(id, version, guard, state, m)
-  WHERE EXISTS (SELECT FROM lane) ORDER BY x.id
-), done AS (
-  UPDATE holdfast.server s SET version = s.version + 1, state = coalesce(p.state, s.state)
-  FROM part p
-  WHERE s.id = p.id AND s.version = p.version AND (p.guard IS NULL OR p.guard = coalesce(p.pushed, 0))
-  RETURNING p.m
-), left_over AS (
-  UPDATE holdfast.lane l
-  SET seq = $2, refused = ARRAY(SELECT p.m::integer FROM part p WHERE p.m NOT IN (SELECT m FROM done))
-  FROM lane WHERE l.id = lane.id
-  RETURNING l.refused
-)
-SELECT (SELECT refused FROM left_over), (SELECT array_agg(coalesce(pushed, 0)::float8 ORDER BY m) FROM part)`
+const stepsSql = "SELECT refused, pushed::float8[] FROM holdfast.commit_steps($1, $2, $3, $4, $5, $6)"
 
-/** The same for a single server, which is what a quiet process and one hot server commit: a third of the planner's work less. */
-const stepSql = `
-WITH lane AS MATERIALIZED (
-  SELECT id FROM holdfast.lane WHERE id = $1 AND seq = $2 - 1 AND NOT closed FOR NO KEY UPDATE
-), line AS MATERIALIZED (
-  SELECT coalesce((SELECT b.pushed FROM holdfast.inbox b WHERE b.id = $3), 0) AS pushed FROM lane
-), done AS (
-  UPDATE holdfast.server s SET version = s.version + 1, state = coalesce($6, s.state)
-  FROM line
-  WHERE s.id = $3 AND s.version = $4 AND ($5::bigint IS NULL OR $5 = line.pushed)
-  RETURNING s.id
-)
-UPDATE holdfast.lane l
-SET seq = $2, refused = CASE WHEN EXISTS (SELECT FROM done) THEN '{}'::integer[] ELSE '{1}'::integer[] END
-FROM lane WHERE l.id = lane.id
-RETURNING l.refused, ARRAY[(SELECT pushed FROM line)]::float8[]`
+/** The same for a single server. */
+const stepSql = "SELECT refused, ARRAY[pushed::float8] FROM holdfast.commit_step($1, $2, $3, $4, $5, $6)"
 
 const isPlainStep = (part: Part): part is Transition =>
   part._tag === "Transition" && part.lock === undefined && part.taken === part.takenBefore &&
-  part.consumed.length === 0 && part.outcomes.length === 0 && part.replies.length === 0 && part.outgoing.length === 0 &&
-  part.parked.length === 0
+  part.later === undefined && part.stateVersion === undefined && part.transaction === undefined &&
+  part.consumed.length === 0 && part.outcomes.length === 0 && part.replies.length === 0 &&
+  part.outgoing.length === 0 && part.parked.length === 0
 
 // ------------------------------------------------------------------------------------------------ everything
 
 const groupSql = `
 SELECT refused, pushed::float8[], known_m, known_key, known_reply, line_id::float8[], line_pushed::float8[],
-  line_holder::float8[]
+  line_holder::float8[], missed, due_in
 FROM holdfast.commit_group($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-  $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37)`
+  $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41, $42, $43, $44, $45,
+  $46, $47, $48, $49, $50, $51)`
 
 const outgoingParams = (outgoing: ReadonlyArray<readonly [number, Outgoing]>): ReadonlyArray<unknown> => [
   int4(outgoing.map(([m]) => m)),
@@ -101,6 +77,38 @@ const outgoingParams = (outgoing: ReadonlyArray<readonly [number, Outgoing]>): R
   int8(outgoing.map(([, { message }]) => message.node)),
   int8(outgoing.map(([, { message }]) => message.call))
 ]
+
+/** The year 0. Whatever is due before it is due as much as what is due then, and Postgres knows no times before 4714 BC. */
+const earliest = -62_167_219_200_000
+
+const atOf = (due: Due): number | null => due._tag === "At" ? Math.max(earliest, due.millis) : null
+const afterOf = (due: Due): number | null => due._tag === "After" ? due.millis : null
+
+/** The messages for later that the parts cancel, each with the number of its part. */
+const cancelledBy = (parts: ReadonlyArray<Part>): ReadonlyArray<readonly [number, ScheduledId]> =>
+  parts.flatMap((part, index) => part.later?.cancelled.map((id) => [index + 1, id] as const) ?? [])
+
+const laterParams = (parts: ReadonlyArray<Part>): ReadonlyArray<unknown> => {
+  const scheduled = parts.flatMap((part, index) =>
+    part.later?.scheduled.map((item) => [index + 1, item] as const) ?? []
+  )
+  const cancelled = cancelledBy(parts)
+  return [
+    int4(scheduled.map(([m]) => m)),
+    int8(scheduled.map(([, { id }]) => id)),
+    text(scheduled.map(([, { message }]) => message.rpc)),
+    text(scheduled.map(([, { message }]) => message.payload)),
+    text(scheduled.map(([, { message }]) => message.primaryKey ?? null)),
+    int8(scheduled.map(([, { message }]) => message.node)),
+    int8(scheduled.map(([, { message }]) => message.call)),
+    float8(scheduled.map(([, { due }]) => atOf(due))),
+    float8(scheduled.map(([, { due }]) => afterOf(due))),
+    int4(cancelled.map(([m]) => m)),
+    int8(cancelled.map(([, { server }]) => server)),
+    int8(cancelled.map(([, { node }]) => node)),
+    int8(cancelled.map(([, { call }]) => call))
+  ]
+}
 
 const groupParams = (parts: ReadonlyArray<Part>): ReadonlyArray<unknown> => {
   const steps = parts.map((part) => part._tag === "Transition" ? part : undefined)
@@ -119,6 +127,7 @@ const groupParams = (parts: ReadonlyArray<Part>): ReadonlyArray<unknown> => {
     int8(steps.map((step) => step?.taken)),
     text(steps.map((step) => step?.state ?? null)),
     text(steps.map((step) => step?.lock === undefined ? null : step.lock === "none" ? "" : JSON.stringify(step.lock))),
+    int4(steps.map((step) => step?.stateVersion ?? null)),
     int4(consumed.map(([m]) => m)),
     int8(consumed.map(([, position]) => position)),
     int4(outcomes.map(([m]) => m)),
@@ -139,7 +148,8 @@ const groupParams = (parts: ReadonlyArray<Part>): ReadonlyArray<unknown> => {
     int8(parked.map(([, { message }]) => message.node)),
     int8(parked.map(([, { message }]) => message.call)),
     int4(parked.map(([, { attempts }]) => attempts)),
-    text(parked.map(([, { failure }]) => failure.replaceAll("\0", "")))
+    text(parked.map(([, { failure }]) => failure.replaceAll("\0", ""))),
+    ...laterParams(parts)
   ]
 }
 
@@ -153,7 +163,7 @@ const refusal = (part: Part, pushed: number): Verdict =>
 const groupVerdicts = (
   parts: ReadonlyArray<Part>,
   row: Row,
-  grown: (lines: ReadonlyArray<GrownLine>) => void
+  changes: Changes
 ): ReadonlyArray<Verdict> | undefined => {
   if (row[0] === null || row[0] === undefined) return undefined
   const refused = numbers(row[0])
@@ -174,18 +184,49 @@ const groupVerdicts = (
     const urgent = new Set(
       parts.flatMap(({ outgoing }) => outgoing.filter(({ message }) => message.priority).map(({ id }) => id))
     )
-    grown(ids.map((id, index) => ({ id, holder: holders[index] || undefined, priority: urgent.has(id) })))
+    changes.grown(ids.map((id, index) => ({ id, holder: holders[index] || undefined, priority: urgent.has(id) })))
   }
+  if (typeof row[9] === "number") changes.scheduled(row[9])
+  const missed = missedOf(parts, numbers(row[8]))
   return parts.map((part, index): Verdict => {
     const end = part._tag === "Enqueue" ? endOf.get(part.outgoing[0]?.id ?? 0) : pushed[index]
     if (!refused.includes(index + 1)) return { _tag: "Done", pushed: end }
     const replies = known.get(index + 1)
-    return replies === undefined ? refusal(part, end ?? 0) : { _tag: "Known", replies }
+    if (replies !== undefined) return { _tag: "Known", replies }
+    const cancelled = missed.get(index + 1)
+    return cancelled === undefined ? refusal(part, end ?? 0) : { _tag: "Missed", cancelled }
   })
 }
 
-/** The statement for groups that write. Tells of lines that got longer. */
-export const groupStatement = (grown: (lines: ReadonlyArray<GrownLine>) => void): GroupStatement<Part, Verdict> => ({
+/** What each part would have cancelled in vain, from the places of all that in the whole group. */
+const missedOf = (
+  parts: ReadonlyArray<Part>,
+  places: ReadonlyArray<number>
+): ReadonlyMap<number, ReadonlyArray<ScheduledId>> => {
+  const missed = new Map<number, Array<ScheduledId>>()
+  if (places.length === 0) return missed
+  const all = cancelledBy(parts)
+  for (const place of places) {
+    const entry = all[place - 1]
+    if (entry === undefined) continue
+    const [m, id] = entry
+    const ofPart = missed.get(m)
+    if (ofPart === undefined) missed.set(m, [id])
+    else ofPart.push(id)
+  }
+  return missed
+}
+
+/** When only the lane can tell. A part that only cancels has one thing that can refuse it. */
+const verdictFromLane = (part: Part, isRefused: boolean): Verdict =>
+  !isRefused
+    ? { _tag: "Done", pushed: undefined }
+    : part._tag === "Enqueue" && part.later !== undefined
+    ? { _tag: "Missed", cancelled: part.later.cancelled }
+    : { _tag: "Superseded" }
+
+/** The statement for groups that write. Tells of lines that got longer and of what was scheduled. */
+export const groupStatement = (changes: Changes): GroupStatement<Part, Verdict> => ({
   prepare: (parts, lane, seq) => {
     const number = [BigInt(lane), BigInt(seq)]
     if (!parts.every(isPlainStep)) return { sql: groupSql, params: [...number, ...groupParams(parts)] }
@@ -214,10 +255,9 @@ export const groupStatement = (grown: (lines: ReadonlyArray<GrownLine>) => void)
       ]
     }
   },
-  verdicts: (parts, row) => groupVerdicts(parts, row, grown),
+  verdicts: (parts, row) => groupVerdicts(parts, row, changes),
   // Which lines grew is not known any more; the poll finds them. A refused step is looked at anew from the start.
-  verdictsFromLane: (parts, refused) =>
-    parts.map((_, index) => refused.has(index + 1) ? { _tag: "Superseded" } : { _tag: "Done", pushed: undefined }),
+  verdictsFromLane: (parts, refused) => parts.map((part, index) => verdictFromLane(part, refused.has(index + 1))),
   failed: (_, problem) => ({ _tag: "Failed", failure: problem })
 })
 
@@ -242,20 +282,28 @@ export const checkVerdicts = (checks: ReadonlyArray<Check>, row: Row | undefined
   })
 }
 
-/** Takes a group apart into what is written and what is only checked, with their places in it. */
+/**
+ * Takes a group apart into what is written together, what is committed in transactions that handlers have opened, and what is
+ * only checked, with their places in it.
+ */
 export const apart = (group: ReadonlyArray<Member>) => {
   const parts: Array<Part> = []
   const partAt: Array<number> = []
+  const within: Array<Transition> = []
+  const withinAt: Array<number> = []
   const checks: Array<Check> = []
   const checkAt: Array<number> = []
   group.forEach((member, index) => {
     if (member._tag === "Check") {
       checks.push(member)
       checkAt.push(index)
+    } else if (member._tag === "Transition" && member.transaction !== undefined) {
+      within.push(member)
+      withinAt.push(index)
     } else {
       parts.push(member)
       partAt.push(index)
     }
   })
-  return { parts, partAt, checks, checkAt }
+  return { parts, partAt, within, withinAt, checks, checkAt }
 }

@@ -2,8 +2,17 @@
  * The statements by which a node finds, takes and gives back servers, and reads lines and replies. All of them may be sent
  * twice without harm.
  */
-import type { Address, Claimed, LineRead, QueuedMessage, Reply, StoredMessage } from "../../DurableStorage.ts"
-import { int8, text } from "./commit.ts"
+import type {
+  Address,
+  Claimed,
+  LineRead,
+  QueuedMessage,
+  Reply,
+  StoredMessage,
+  TooNew,
+  Wanted
+} from "../../DurableStorage.ts"
+import { type GrownLine, int8, text } from "./commit.ts"
 
 type Rows = ReadonlyArray<ReadonlyArray<unknown>>
 
@@ -37,35 +46,54 @@ ON CONFLICT DO NOTHING`,
   params: find.params
 }
 
-/** Takes servers that no living member holds. The version goes up: whatever the last holder still has under way is refused. */
+/**
+ * Takes servers that no living member holds. The version goes up: whatever the last holder still has under way is refused. One
+ * whose state is of a newer version than the claimer knows is left as it is, and comes back without anything but that.
+ */
 export const claim = {
   sql: `
 WITH wanted AS MATERIALIZED (
-  SELECT w.id FROM unnest($2::bigint[]) AS w(id) ORDER BY w.id
+  SELECT w.id, w.known FROM unnest($2::bigint[], $3::bigint[]) AS w(id, known) ORDER BY w.id
 ), got AS (
   UPDATE holdfast.server s SET holder = $1, version = s.version + 1
   FROM wanted w
-  WHERE s.id = w.id
+  WHERE s.id = w.id AND s.state_version <= w.known
     AND (s.holder IS NULL OR s.holder = $1
       OR NOT EXISTS (SELECT FROM holdfast.member h WHERE h.id = s.holder AND NOT h.dead))
     AND EXISTS (SELECT FROM holdfast.member me WHERE me.id = $1 AND NOT me.dead)
-  RETURNING s.id, s.version, s.taken, s.state, s.lock
+  RETURNING s.id, s.version, s.taken, s.state, s.lock, s.state_version
 )
 SELECT g.id::float8, g.version::float8, g.taken::float8, g.state, g.lock,
-  coalesce((SELECT b.pushed FROM holdfast.inbox b WHERE b.id = g.id), 0)::float8
-FROM got g`,
-  params: (member: number, ids: ReadonlyArray<number>) => [BigInt(member), int8(ids)],
+  coalesce((SELECT b.pushed FROM holdfast.inbox b WHERE b.id = g.id), 0)::float8, g.state_version
+FROM got g
+UNION ALL
+SELECT s.id::float8, NULL, NULL, NULL, NULL, NULL, s.state_version
+FROM wanted w JOIN holdfast.server s ON s.id = w.id
+WHERE s.state_version > w.known AND NOT EXISTS (SELECT FROM holdfast.member h WHERE h.id = s.holder AND NOT h.dead)`,
+  params: (member: number, wanted: ReadonlyArray<{ readonly id: number; readonly stateVersion: number }>) => [
+    BigInt(member),
+    int8(wanted.map(({ id }) => id)),
+    int8(wanted.map(({ stateVersion }) => stateVersion))
+  ],
   rows: (rows: Rows) =>
-    rows.map(([id, version, taken, state, lock, pushed]): Claimed => ({
-      _tag: "Claimed",
-      id: Number(id),
-      version: Number(version),
-      taken: Number(taken),
-      pushed: Number(pushed),
-      state: optional(state),
-      lock: typeof lock === "string" ? JSON.parse(lock) as StoredMessage : undefined
-    }))
+    rows.map(([id, version, taken, state, lock, pushed, stateVersion]): Claimed | TooNew =>
+      version === null
+        ? { _tag: "TooNew", id: Number(id), stateVersion: Number(stateVersion) }
+        : {
+          _tag: "Claimed",
+          id: Number(id),
+          version: Number(version),
+          taken: Number(taken),
+          pushed: Number(pushed),
+          state: optional(state),
+          stateVersion: Number(stateVersion),
+          lock: typeof lock === "string" ? JSON.parse(lock) as StoredMessage : undefined
+        }
+    )
 }
+
+/** The version that a claim asks for: none is newer than what a column of its type can hold. */
+export const knownVersion = ({ stateVersion }: Wanted): number => stateVersion ?? 2 ** 31 - 1
 
 /** Gives servers back, where they are still ours. */
 export const release = {
@@ -152,6 +180,22 @@ WHERE s.kind = ANY ($2::text[])
 LIMIT 1000`,
   params: (member: number, kinds: ReadonlyArray<string>, after: number) => [BigInt(member), text(kinds), BigInt(after)],
   rows: (rows: Rows) => rows.map(([id, kind, key]) => ({ id: Number(id), kind: String(kind), key: String(key) }))
+}
+
+/** Puts messages for later that are due in line, in their order, this many at most. */
+export const deliverDue = {
+  sql: "SELECT moved, next_in, line_id::float8[], line_holder::float8[] FROM holdfast.deliver_due($1)",
+  params: (most: number) => [most],
+  rows: ([row]: Rows) => {
+    const ids = (row?.[2] ?? []) as ReadonlyArray<number>
+    const holders = (row?.[3] ?? []) as ReadonlyArray<number | null>
+    return {
+      /** `undefined`: somebody else is at it. */
+      moved: typeof row?.[0] === "number" ? row[0] : undefined,
+      nextIn: typeof row?.[1] === "number" ? row[1] : undefined,
+      grown: ids.map((id, index): GrownLine => ({ id, holder: holders[index] ?? undefined, priority: false }))
+    }
+  }
 }
 
 export const replies = {
