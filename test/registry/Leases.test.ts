@@ -132,6 +132,65 @@ layer(TestPostgres.layer, { excludeTestServices: true })("Leases", (it) => {
   )
 
   it.effect(
+    "a member that was declared dead and has not heard of it registers nothing under that id",
+    () =>
+      Effect.gen(function*() {
+        const database = yield* TestPostgres.TestDatabase
+        const sql = yield* PgClient.PgClient
+        const proxy = yield* CuttableProxy.make(database)
+        // Its heart says nothing, and for as long as its lease would last it believes in it.
+        const { registry } = yield* join({ url: proxy.through(database.url), lease: 10_000 })
+        const node = yield* registry.node
+        const before = yield* registry.register("before", {})
+        yield* proxy.welcome("cut", "holdfast heartbeat")
+        yield* proxy.cut("holdfast heartbeat")
+        yield* sql`SELECT holdfast.bury_members(ARRAY[${BigInt(node)}])`
+        assert.isTrue(yield* before.isHeld)
+        yield* registry.register("after", {})
+        assert.isFalse(yield* before.isHeld)
+        const now = yield* registry.node
+        assert.notStrictEqual(now, node)
+        const rows = yield* sql<{ readonly profile: string; readonly member: string }>`
+        SELECT profile, member::text AS member FROM holdfast.registration WHERE profile IN ('before', 'after') AND member IS NOT NULL
+        ORDER BY profile`
+        assert.deepInclude(rows, { profile: "after", member: now })
+      }),
+    60_000
+  )
+
+  it.effect(
+    "a grant that is heard of when the lease has lapsed does not count, and another one takes its place",
+    () =>
+      Effect.gen(function*() {
+        const database = yield* TestPostgres.TestDatabase
+        const sql = yield* PgClient.PgClient
+        const proxy = yield* CuttableProxy.make(database)
+        const lease = 1500
+        const { registry } = yield* join({ url: proxy.through(database.url), lease })
+        const tokenOf = Effect.map(
+          sql<{ readonly token: bigint }>`SELECT token FROM holdfast.registration WHERE profile = 'late'`,
+          ([row]) => row?.token
+        )
+        const caught = yield* proxy.catchAnswer(/commit_registrations/)
+        const registering = yield* Effect.forkChild(registry.register("late", {}))
+        yield* caught.arrived
+        const unheard = yield* tokenOf
+        // Neither does it hear that its lease is renewed.
+        yield* proxy.welcome("cut", "holdfast heartbeat")
+        yield* proxy.cut("holdfast heartbeat")
+        yield* Effect.sleep(lease)
+        yield* caught.release
+        yield* Effect.sleep("100 millis")
+        assert.isUndefined(registering.pollUnsafe())
+        yield* proxy.welcome("accept", "holdfast heartbeat")
+        const { token } = yield* Nodes.within("10 seconds", Fiber.join(registering))
+        assert.strictEqual(token, yield* tokenOf)
+        assert.isTrue(unheard !== undefined && token > unheard)
+      }),
+    60_000
+  )
+
+  it.effect(
     "a registration whose answer is lost is registered, once, under the token that the database has",
     () =>
       Effect.gen(function*() {
