@@ -4,6 +4,9 @@
 import type { Hint as Sent } from "../../../member/internal/notifications.ts"
 import type { Hint } from "../../DurableStorage.ts"
 
+/** The name by which members tell these hints from those of other rooms. */
+export const room = "durable"
+
 const lines = "lines:"
 const urgentLines = "urgent lines:"
 
