@@ -146,13 +146,20 @@ export const zero: Interval = of({ months: 0, days: 0, microseconds: 0n })
 /**
  * `infinity`, longer than every other interval. Postgres has it from version 17 on.
  *
+ * **Gotchas**
+ *
+ * An older server takes it for the longest interval that it can hold. It comes back as `infinity` from a column, and sorts behind
+ * all others, but the server reckons with it as with any number of years, prints it as one, `178956970 years 7 mons …`, and
+ * cannot read the text `infinity`.
+ *
  * @since 0.1.0
  * @category constants
  */
 export const infinity: Interval = of(internal.infinity)
 
 /**
- * `-infinity`, shorter than every other interval. Postgres has it from version 17 on.
+ * `-infinity`, shorter than every other interval. Postgres has it from version 17 on; for older servers the same holds as of
+ * {@link infinity}.
  *
  * @since 0.1.0
  * @category constants

@@ -50,7 +50,7 @@ import {
   type StorageFailed
 } from "./AdminStorage.ts"
 import { DurableStorage } from "./DurableStorage.ts"
-import { checkJson } from "./internal/definition.ts"
+import { checkJson } from "./internal/codec.ts"
 import { adminStorageOf } from "./internal/memoryAdmin.ts"
 import * as postgres from "./internal/postgres/admin.ts"
 import * as PostgresStorage from "./PostgresStorage.ts"

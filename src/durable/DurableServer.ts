@@ -71,7 +71,8 @@ export interface DurableServer<
   in out Kind extends string,
   in out State extends Durable,
   in out Rpcs extends Rpc.Any,
-  in out Key extends KeySchema
+  in out Key extends KeySchema,
+  in out Info extends Durable = Schema.Never
 > {
   new(_: never): {}
   readonly [TypeId]: typeof TypeId
@@ -80,6 +81,8 @@ export interface DurableServer<
   readonly state: State
   readonly protocol: ReadonlyArray<Rpcs>
   readonly key: Key
+  /** What `info` may be told; nothing, unless the definition says so. */
+  readonly info: Info
   readonly "~Rpcs": Rpcs
 
   /**
@@ -122,6 +125,7 @@ export interface Any {
   readonly state: Durable
   readonly protocol: ReadonlyArray<Rpc.Any>
   readonly key: KeySchema
+  readonly info: Durable
   readonly "~Rpcs": Rpc.Any
 }
 
@@ -140,6 +144,14 @@ export type StateOf<Self extends Any> = Self["state"]["Type"]
  * @category utility types
  */
 export type KeyOf<Self extends Any> = Self["key"]["Type"]
+
+/**
+ * What a server may be told by `info`, decoded.
+ *
+ * @since 0.1.0
+ * @category utility types
+ */
+export type InfoOf<Self extends Any> = Self["info"]["Type"]
 
 /**
  * The names of a server's operations.
@@ -242,6 +254,24 @@ export interface From<in A, in E> {
   readonly "~holdfast/durable/From": { readonly _A: (_: A) => void; readonly _E: (_: E) => void }
 }
 
+/**
+ * What a `handleInfo` is given: something that somebody thought worth mentioning, and the ways to answer.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface InfoRequest<Self extends Any> {
+  readonly message: InfoOf<Self>
+  readonly state: StateOf<Self>
+  readonly key: KeyOf<Self>
+  /** Sets the state where one is given. */
+  noReply(next?: StateOf<Self>): Outcome<void, StateOf<Self>>
+  /** Sets the state where one is given, and lets the server leave memory once that is on disk. */
+  stop(
+    options: { readonly reason: string; readonly state?: StateOf<Self> | undefined }
+  ): Outcome<void, StateOf<Self>>
+}
+
 /** A value, or an Effect of one. */
 type OrEffect<A, E, R> = A | Effect.Effect<A, E, R>
 
@@ -265,6 +295,10 @@ export interface Behaviour<Self extends Any> {
       any
     >
   }
+  /** What is done about what `info` tells. Without it, that is ignored. What fails in it is logged, and not tried again. */
+  readonly handleInfo?: (
+    request: InfoRequest<Self>
+  ) => OrEffect<Outcome<void, StateOf<Self>, any>, DurableServerError, any>
   /** What goes on under a lock, for the operations whose handlers may lock. */
   readonly handleLocked?: {
     readonly [T in Tag<Self>]?: (
@@ -317,9 +351,11 @@ type ServicesOf<F> = F extends (...args: any) => infer X
  * @since 0.1.0
  * @category utility types
  */
-export type BehaviourServices<B> = B extends { readonly init: infer I; readonly handlers: infer H }
-  ? ServicesOf<I> | { [K in keyof H]: ServicesOf<H[K]> }[keyof H]
-  : never
+export type BehaviourServices<B> =
+  | (B extends { readonly init: infer I; readonly handlers: infer H }
+    ? ServicesOf<I> | { [K in keyof H]: ServicesOf<H[K]> }[keyof H]
+    : never)
+  | (B extends { readonly handleInfo: infer I } ? ServicesOf<I> : never)
 
 /**
  * The services that a behaviour's `handleLocked` uses. It has no transition.
@@ -342,6 +378,16 @@ export interface Options {
   readonly maxIdleTime?: Duration.Input | undefined
   /** How many messages of one server go into one commit at most. 256. */
   readonly maxBatch?: number | undefined
+  /**
+   * Whether a server stays in memory between its messages. `true`. Without it, each burst of messages begins by reading the state,
+   * and any process may take the server over as soon as nothing waits for it here.
+   */
+  readonly cache?: boolean | undefined
+  /**
+   * Whether servers begin anew, with `init`, when this process first runs them, whatever was stored of their states; what waits in
+   * their lines stays, and one that is locked goes on with what it has. `false`.
+   */
+  readonly reset?: boolean | undefined
   /** When a message whose handler failed is tried again. When the schedule ends it is parked. 5 times, from 50 ms on. */
   readonly defectRetryPolicy?: Schedule.Schedule<unknown, unknown> | undefined
 }
@@ -441,6 +487,12 @@ export interface Ref<Self extends Any> {
     messages: (cast: CastMessages<Self>) => ReadonlyArray<CastMessage>
   ) => Effect.Effect<void, DurableServerError>
   /**
+   * Tells the server something that is not worth keeping: it resolves at once, nobody answers, and it may be lost with a process.
+   * Where it arrives, it is handled like any message, by the behaviour's `handleInfo`, and what that changes is committed. It takes
+   * no part in the commit of a handler that tells it.
+   */
+  readonly info: (message: InfoOf<Self>) => Effect.Effect<void, DurableServerError>
+  /**
    * Ends the server's life, whichever process runs it: its state, the messages that wait for it, its lock and the answers kept
    * under primary keys are gone. Callers that wait are told `ServerKilled`; those that were answered by nobody yet, since the
    * server said `replyLater`, are told nothing. The next message begins anew, with `init`. The reason has at most 256 characters.
@@ -497,6 +549,24 @@ export interface Ref<Self extends Any> {
 }
 
 /**
+ * How states are stored.
+ *
+ * - `"whole"`: encoded as a whole with every step, and above 3 KB written in the pieces that have changed. What a step costs this
+ *   process grows with the state.
+ * - `"incremental"`: field by field, and the lists among the fields item by item, where items have an `id` that is a string or a
+ *   number. What a step costs depends on what it changes, however large the state is. Offered where the state's schema has
+ *   fields: a `Schema.Struct` or a `Schema.Class`.
+ *
+ * Each reads what the other has stored, so a definition may change from one to the other.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Persistence<State extends Durable> = State extends { readonly fields: Schema.Struct.Fields }
+  ? "whole" | "incremental"
+  : "whole"
+
+/**
  * From the JSON of a state of one version to the JSON of the next. It is a function of its argument alone: it is run whenever such
  * a state is loaded, until one of today's is stored.
  *
@@ -535,12 +605,52 @@ type MigrateOption<V extends number> = [V] extends [1] ? { readonly migrate?: un
  * `kind` is the name under which the rows are kept: a literal, and never derived from the class, which may be renamed.
  * `state` is the schema of the state: a `Schema.Class` where it has behaviour of its own, a `Schema.Struct` where it is
  * plain. `protocol` is a list of `Rpc` definitions; one with a `primaryKey` is executed once however often it is sent.
- * `key` is any schema that encodes to a string, `Schema.String` unless given.
+ * `key` is any schema that encodes to a string, `Schema.String` unless given. `info` is the schema of what the server may be told
+ * beside its protocol, without being kept.
  *
  * `stateVersion` is the version of the state's schema, 1 unless given. It is stored with each state. A schema that no longer
  * reads what is stored gets the next version, and `migrate` the step that leads there. A state of an older version is taken
  * through the steps when its server is loaded, and stored anew with the next step that changes it. A state of a newer version,
  * from a process that has been replaced already, is left alone, for a process that knows it: see `StateTooNew`.
+ *
+ * `persistence` says how states are stored, `"whole"` unless given. With `"incremental"` a field that is still the same value as
+ * before is taken to be unchanged, and so is an item of a list: a state of 1 MB of which one field changes costs little more
+ * than a small one. Make new values of what changes, and leave the rest as it is; where a field is a class, give instances of it.
+ * The order of a list's items is kept, and moving one writes that one. Two items of a list with the same `id` are a failed
+ * attempt that names the field.
+ *
+ * **Example** (A large state, of which each step changes little)
+ *
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Rpc } from "effect/rpc"
+ * import { DurableServer } from "holdfast/durable"
+ *
+ * const Task = Schema.Struct({ id: Schema.String, title: Schema.String, done: Schema.Boolean })
+ *
+ * class Board extends DurableServer.make("Board", {
+ *   state: Schema.Struct({ title: Schema.String, tasks: Schema.Array(Task) }),
+ *   protocol: [
+ *     Rpc.make("Add", { payload: { id: Schema.String, title: Schema.String } }),
+ *     Rpc.make("Finish", { payload: { id: Schema.String } })
+ *   ],
+ *   persistence: "incremental"
+ * }) {}
+ *
+ * export const BoardLive = Board.toLayer({
+ *   init: (title) => ({ title, tasks: [] }),
+ *   handlers: {
+ *     Add: ({ noReply, payload, state }) =>
+ *       noReply({ ...state, tasks: [{ ...payload, done: false }, ...state.tasks] }),
+ *     // Writes this one task, of however many there are.
+ *     Finish: ({ noReply, payload, state }) =>
+ *       noReply({
+ *         ...state,
+ *         tasks: state.tasks.map((task) => task.id === payload.id ? { ...task, done: true } : task)
+ *       })
+ *   }
+ * })
+ * ```
  *
  * **Example** (A counter)
  *
@@ -594,24 +704,29 @@ export const make = <
   State extends Durable,
   const Protocol extends ReadonlyArray<Rpc.Any>,
   Key extends KeySchema = typeof Schema.String,
-  const Version extends number = 1
+  const Version extends number = 1,
+  Info extends Durable = Schema.Never
 >(
   kind: Kind,
   options: {
     readonly state: State
     readonly protocol: Protocol
     readonly key?: Key | undefined
+    readonly info?: Info | undefined
     readonly stateVersion?: Version | undefined
+    readonly persistence?: Persistence<State> | undefined
   } & MigrateOption<Version>
-): DurableServer<Kind, State, Protocol[number], Key> => {
+): DurableServer<Kind, State, Protocol[number], Key, Info> => {
   const versions = stateVersions.compile(kind, options.stateVersion ?? 1, options.migrate ?? {})
-  const definition = compile(kind, options.state, options.protocol, options.key ?? Schema.String, versions)
+  const { info = Schema.Never, key = Schema.String, protocol, state } = options
+  const definition = compile(kind, state, protocol, key, info, versions, options.persistence)
   class Definition {
     static readonly [TypeId]: TypeId = TypeId
     static readonly kind = kind
-    static readonly state = options.state
-    static readonly protocol = options.protocol
-    static readonly key = options.key ?? Schema.String
+    static readonly state = state
+    static readonly protocol = protocol
+    static readonly key = key
+    static readonly info = info
     static client() {
       return client.make(definition)
     }

@@ -44,6 +44,7 @@ interface Server extends Address {
   pushed: number
   holder: number | undefined
   state: string | undefined
+  readonly fragments: Map<number, string>
   stateVersion: number
   lock: StoredMessage | undefined
   readonly line: Array<{ readonly position: number; readonly message: StoredMessage; readonly at: number }>
@@ -118,6 +119,7 @@ class Store implements StoreView {
         pushed: 0,
         holder: undefined,
         state: undefined,
+        fragments: new Map(),
         stateVersion: 1,
         lock: undefined,
         line: [],
@@ -156,6 +158,7 @@ class Store implements StoreView {
       taken: server.taken,
       pushed: server.pushed,
       state: server.state,
+      fragments: Array.from(server.fragments, ([number, text]) => ({ number, text })),
       stateVersion: server.stateVersion,
       lock: server.lock
     }
@@ -169,6 +172,7 @@ class Store implements StoreView {
   }
 
   kill({ key, kind }: Address, answer: string): Killed | undefined {
+    this.deliverDue()
     const server = this.#names.get(JSON.stringify([kind, key]))
     if (server === undefined) return undefined
     const { id, lock } = server
@@ -181,8 +185,9 @@ class Store implements StoreView {
     server.holder = server.state = server.lock = undefined
     server.line.length = server.parked.length = 0
     server.outcomes.clear()
+    server.fragments.clear()
     server.stateVersion = 1
-    this.#agenda.deleteAll(id)
+    this.#agenda.deleteAllOf(id)
     const killed = { id, version: server.version }
     if (holder !== undefined) this.#nodes.get(holder)?.hints.add({ _tag: "Killed", ...killed, answer })
     return killed
@@ -292,6 +297,11 @@ class Store implements StoreView {
     server.version++
     server.taken = transition.taken
     if (transition.state !== undefined) server.state = transition.state
+    for (const { number, text } of transition.fragments) {
+      // A copy: what was cut out of a long text would keep all of that in memory.
+      if (text === undefined) server.fragments.delete(number)
+      else server.fragments.set(number, structuredClone(text))
+    }
     if (transition.stateVersion !== undefined) server.stateVersion = transition.stateVersion
     if (transition.lock !== undefined) server.lock = transition.lock === "none" ? undefined : transition.lock
     while (server.line[0] !== undefined && server.line[0].position <= transition.taken) server.line.shift()

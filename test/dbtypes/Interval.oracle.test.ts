@@ -14,8 +14,15 @@ layer(support.Oracle, { excludeTestServices: true, timeout: "60 seconds" })("int
   it.effect("every operation on two intervals answers as the server does", () =>
     Effect.gen(function*() {
       const sql = yield* SqlClient.SqlClient
+      const serverHas = yield* support.serverHas
       const { because, source } = support.random()
-      const { lefts, rights } = support.pairs(source, support.interval, support.many)
+      const interval = (source: support.Source): Interval.Interval => {
+        for (;;) {
+          const value = support.interval(source)
+          if (serverHas(value)) return value
+        }
+      }
+      const { lefts, rights } = support.pairs(source, interval, support.many)
       const rows = yield* sql<{
         readonly a: Interval.Interval
         readonly text: string
@@ -40,7 +47,10 @@ layer(support.Oracle, { excludeTestServices: true, timeout: "60 seconds" })("int
         assert.strictEqual(Interval.Order(a, b), row.less ? -1 : row.greater ? 1 : 0, what)
         assert.strictEqual(Interval.Equivalence(a, b), row.eq, what)
         assert.strictEqual(DbTypes.compare(a, b), row.eq ? "eq" : row.less ? "lt" : "gt", what)
-        assert.isTrue(Equal.equals(Result.getOrElse(Interval.add(a, b), () => null), row.sum), what)
+        // Two finite ones may add up to what is infinite, and so refused, by a server that has infinite ones.
+        if (serverHas(row.sum)) {
+          assert.isTrue(Equal.equals(Result.getOrElse(Interval.add(a, b), () => null), row.sum), what)
+        }
         assert.isTrue(Equal.equals(Result.getOrElse(Interval.negate(a), () => null), row.negated), what)
       }
     }))
@@ -48,6 +58,7 @@ layer(support.Oracle, { excludeTestServices: true, timeout: "60 seconds" })("int
   it.effect("an instant moves where the server moves it", () =>
     Effect.gen(function*() {
       const sql = yield* SqlClient.SqlClient
+      const serverHas = yield* support.serverHas
       const { because, source } = support.random()
       const small = () =>
         Interval.makeUnsafe({
@@ -56,7 +67,7 @@ layer(support.Oracle, { excludeTestServices: true, timeout: "60 seconds" })("int
           microseconds: BigInt(source.int(-100_000, 100_000)) * 1_000_001n
         })
       const intervals = Array.from({ length: support.many }, () =>
-        source.chance(0.7) ? small() : support.interval(source))
+        source.chance(0.7) ? small() : support.interval(source)).filter(serverHas)
       const instants = intervals.map(() =>
         source.chance(0.7)
           // The last days of months of leap years and others, on both sides of year 1.

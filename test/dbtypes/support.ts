@@ -228,5 +228,21 @@ export const Oracle: Layer.Layer<PgClient.PgClient | SqlClient.SqlClient> = Laye
   })
 ).pipe(Layer.provide(TestPostgres.layerDatabase), Layer.orDie, Layer.fresh)
 
+/**
+ * The first major version of Postgres that has a value. What is not named here is in every version from 15 on.
+ *
+ * An older server holds an infinite interval as the longest finite one: it comes back, and sorts, as it should, but is neither
+ * printed nor read, nor reckoned with, as infinite.
+ */
+const firstVersionWith = (value: unknown): number => Interval.isInterval(value) && !Interval.isFinite(value) ? 17 : 15
+
+/** Whether the suite's server has a value, or is too old for it. */
+export const serverHas = Effect.gen(function*() {
+  const sql = yield* SqlClient.SqlClient
+  const [row] = yield* sql<{ version: number }>`SELECT current_setting('server_version_num')::int / 10000 AS version`
+  const version = row?.version ?? 0
+  return (value: unknown): boolean => version >= firstVersionWith(value)
+})
+
 /** Where the suite's server listens, for tests that make clients of their own. */
 export const databaseUrl = (): Redacted.Redacted => TestPostgres.server().url

@@ -184,6 +184,23 @@ for (const [name, storeLayer] of Nodes.stores) {
         yield* producer.close
       }))
 
+    it.effect("what is for later goes with it, and its key is free again", () =>
+      Effect.gen(function*() {
+        const store = yield* Nodes.Store
+        const node = yield* store.start({ servers: CounterLive })
+        const counter = (yield* node.run(Counter.client()))("later")
+        yield* counter.castAfter("200 millis").Add({ by: 100 })
+        yield* counter.castAfter("1 hour").AddOnce({ id: "later", by: 1000 })
+        yield* counter.kill("before it is due")
+        yield* counter.castAfter("200 millis").AddOnce({ id: "later", by: 1 })
+        yield* Nodes.within(
+          "10 seconds",
+          Effect.repeat(Effect.delay(counter.call.Get(), "10 millis"), { until: (count) => count > 0 })
+        )
+        assert.strictEqual(yield* counter.call.Get(), 1)
+        yield* node.close
+      }))
+
     it.effect("a key that is none, and a reason that is too long, are refused by name", () =>
       Effect.gen(function*() {
         const store = yield* Nodes.Store

@@ -95,9 +95,9 @@ export const parseTimeOfDay = (text: string, at: number, limit: number): Parsed<
 export const parseOffset = (text: string, at: number, limit: number): Parsed<TimeOfDay> => {
   if (at >= limit) return flaw(at, "expected an offset from UTC, found the end")
   if (text[at] === "Z" || text[at] === "z") return Result.succeed({ micros: 0n, end: at + 1 })
-  const match = /^([+-])(\d\d)(?::?(\d\d)(?::?(\d\d))?)?(?!\d)/.exec(text.slice(at, limit))
+  const match = /^([+-])(\d\d)(?:(\d\d)|:(\d\d)(?::(\d\d))?)?(?!\d)/.exec(text.slice(at, limit))
   if (match === null) return flaw(at, "expected an offset from UTC, such as +00 or Z")
-  const [whole, sign, hours, minutes = "0", seconds = "0"] = match
+  const [whole, sign, hours, together = "0", minutes = together, seconds = "0"] = match
   if (Number(hours) > 15 || Number(minutes) > 59 || Number(seconds) > 59) {
     return flaw(at, "the offset from UTC is not within -15:59:59 and +15:59:59")
   }

@@ -10,7 +10,8 @@ import type { CurrentTransition } from "../CurrentTransition.ts"
 import { DurableNode } from "../DurableNode.ts"
 import { CallTimeout, DurableServerError } from "../DurableServerError.ts"
 import type { Due } from "../DurableStorage.ts"
-import { type Checked, checkName, type Definition, type Operation } from "./definition.ts"
+import type { Checked } from "./checked.ts"
+import { checkName, type Definition, type Operation } from "./definition.ts"
 import { kill } from "./killing.ts"
 import { after, at } from "./later.ts"
 import { type Inside, insideOf } from "./nodes.ts"
@@ -143,6 +144,21 @@ const sendAll = (
     return transition === undefined ? sent : stage(inside, transition, definition, address, messages, false, sent)
   })
 
+/** Sends what nobody waits for and nobody keeps. */
+const tell = ({ definition, inside, key }: Ref, input: unknown): Effect.Effect<void, DurableServerError> => {
+  if (!key.ok) return Effect.fail(invalid(definition.kind, "info", "key", key.issue))
+  const message = prepare(definition.info, input)
+  if (!message.ok) return Effect.fail(invalid(definition.kind, "info", "payload", message.issue))
+  let refused: DurableServerError | undefined
+  inside.residency.send(definition, key.value, "cast", message.value, false, {
+    gone: false,
+    settle: (answer) => {
+      if (answer._tag === "Broken") refused = answer.error
+    }
+  })
+  return refused === undefined ? Effect.void : Effect.fail(refused)
+}
+
 type Facade = Readonly<Record<string, (...args: ReadonlyArray<unknown>) => unknown>>
 type FacadeOf<On> = new(on: On) => Facade
 
@@ -234,6 +250,9 @@ const refsOf = (definition: Definition) => {
     }
     castAt(time: DateTime.DateTime | Date): Facade {
       return new LaterCasts({ ref: this.#ref, field: "time", due: () => at(time) })
+    }
+    info(message: unknown) {
+      return Effect.suspend(() => tell(this.#ref, message))
     }
     kill(because: string) {
       return Effect.suspend(() => kill(this.#ref, because))

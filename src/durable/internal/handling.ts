@@ -14,7 +14,7 @@ import type { OpenTransaction, Outgoing, ScheduledId } from "../DurableStorage.t
 import type { Definition } from "./definition.ts"
 import { LaterWrites } from "./later.ts"
 import type { Message } from "./message.ts"
-import { HandlerLock, HandlerOutcome, HandlerRequest } from "./outcome.ts"
+import { HandlerLock, HandlerOutcome, HandlerRequest, InfoRequest } from "./outcome.ts"
 import { traced } from "./tracing.ts"
 
 /** A kind of server with its handlers, as this process runs it. */
@@ -23,9 +23,15 @@ export interface Registration {
   readonly init: (key: unknown) => unknown
   readonly handlers: Readonly<Record<string, (request: HandlerRequest) => unknown>>
   readonly handleLocked: Readonly<Record<string, (request: HandlerRequest) => unknown>>
+  /** What is done about what `info` tells, where anything is. */
+  readonly handleInfo: ((request: InfoRequest) => unknown) | undefined
   readonly context: Context.Context<never>
   readonly maxIdleMillis: number
   readonly maxBatch: number
+  /** Whether servers stay in memory between their messages. */
+  readonly staysInMemory: boolean
+  /** The ids of the servers that have begun anew here; `undefined` where none has to. */
+  readonly begunAnew: Set<number> | undefined
   readonly defectRetryPolicy: Schedule.Schedule<unknown, unknown>
 }
 
@@ -49,6 +55,9 @@ export interface Staged {
 }
 
 export const nothingStaged: Staged = { outgoing: [], lateReplies: [], transaction: undefined, later: undefined }
+
+/** The state stays, and nobody is told anything. */
+const ignored = new HandlerOutcome(undefined, undefined)
 
 const isAnswer = (value: unknown): value is HandlerOutcome | HandlerLock =>
   value instanceof HandlerOutcome || value instanceof HandlerLock
@@ -98,6 +107,17 @@ export interface Running<A> {
   readonly done: (result: A) => void
 }
 
+/** What the handler of a message gives. */
+const answerTo = (registration: Registration, message: Message, state: unknown, key: unknown): unknown => {
+  const { definition, handleInfo, handlers } = registration
+  if (message.operation === definition.info) {
+    return handleInfo === undefined ? ignored : handleInfo(new InfoRequest(message, state, key))
+  }
+  const handler = handlers[message.operation.tag]
+  if (handler === undefined) throw new Error(`${definition.kind} has no handler for "${message.operation.tag}"`)
+  return handler(new HandlerRequest(message, state, key))
+}
+
 /**
  * Runs the handler of a message over a state. Answers at once where the handler does, else through `running`. `mayCancel`: whether
  * a message for later may still be there, for all that is known.
@@ -110,16 +130,9 @@ export const handle = (
   mayCancel: (id: ScheduledId) => boolean,
   running: Running<Handled>
 ): Handled | undefined => {
-  const handler = registration.handlers[message.operation.tag]
-  if (handler === undefined) {
-    return {
-      _tag: "Defect",
-      cause: Cause.die(new Error(`${server.kind} has no handler for "${message.operation.tag}"`))
-    }
-  }
   let answer: unknown
   try {
-    answer = handler(new HandlerRequest(message, state, server.decodedKey))
+    answer = answerTo(registration, message, state, server.decodedKey)
   } catch (error) {
     return { _tag: "Defect", cause: Cause.die(error) }
   }

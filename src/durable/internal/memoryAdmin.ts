@@ -17,6 +17,7 @@ import type {
   ServerSummary
 } from "../AdminStorage.ts"
 import type { Address, Parked, StoredMessage } from "../DurableStorage.ts"
+import { storedText } from "./state/stored.ts"
 
 /** A server as the store has it. */
 export interface StoredServer extends Address {
@@ -24,6 +25,7 @@ export interface StoredServer extends Address {
   readonly holder: number | undefined
   readonly version: number
   readonly state: string | undefined
+  readonly fragments: ReadonlyMap<number, string>
   readonly lock: StoredMessage | undefined
   readonly line: ReadonlyArray<{ readonly position: number; readonly message: StoredMessage; readonly at: number }>
   readonly parked: ReadonlyArray<Parked & { readonly id: number; readonly at: number }>
@@ -114,7 +116,9 @@ const make = (store: StoreView, clock: Clock.Clock): AdminStorage => {
         const server = Array.from(store.servers()).find((server) => server.kind === kind && server.key === key)
         return server === undefined ? undefined : {
           ...summaryOf(server),
-          state: server.state,
+          state: server.state === undefined
+            ? undefined
+            : storedText(server.state, Array.from(server.fragments, ([number, text]) => ({ number, text }))),
           lock: server.lock,
           head: server.line.slice(0, messages).map(({ at, message, position }) => ({
             ...message,

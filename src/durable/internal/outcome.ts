@@ -88,3 +88,10 @@ export class HandlerRequest {
     return new HandlerOutcome(options.reply, options.state, { stop: options.reason })
   }
 }
+
+/** What a `handleInfo` is given. */
+export class InfoRequest extends HandlerRequest {
+  get message(): unknown {
+    return this.payload
+  }
+}

@@ -15,10 +15,12 @@ import { insideOf } from "./nodes.ts"
 interface Options {
   readonly maxIdleTime?: Duration.Input | undefined
   readonly maxBatch?: number | undefined
+  readonly cache?: boolean | undefined
+  readonly reset?: boolean | undefined
   readonly defectRetryPolicy?: Schedule.Schedule<unknown, unknown> | undefined
 }
 
-type Behaviour = Pick<Registration, "init" | "handlers"> & Partial<Pick<Registration, "handleLocked">>
+type Behaviour = Pick<Registration, "init" | "handlers"> & Partial<Pick<Registration, "handleLocked" | "handleInfo">>
 
 const defaultPolicy: Schedule.Schedule<unknown, unknown> = Schedule.max([
   Schedule.exponential("50 millis"),
@@ -38,9 +40,12 @@ export const register = (
       init: behaviour.init,
       handlers: behaviour.handlers,
       handleLocked: behaviour.handleLocked ?? {},
+      handleInfo: behaviour.handleInfo,
       context: yield* Effect.context<never>(),
       maxIdleMillis: millisOf("maxIdleTime", options.maxIdleTime ?? "1 minute", { endless: true }),
       maxBatch: countOf("maxBatch", options.maxBatch ?? 256),
+      staysInMemory: options.cache ?? true,
+      begunAnew: options.reset === true ? new Set() : undefined,
       defectRetryPolicy: options.defectRetryPolicy ?? defaultPolicy
     }
     yield* Effect.acquireRelease(

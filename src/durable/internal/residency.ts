@@ -18,7 +18,7 @@ import type { Address, NodeLost, NodeStorage, QueuedMessage, Reply, StoredMessag
 import { Alarm } from "./alarm.ts"
 import { type Answer, decode } from "./answer.ts"
 import { Deadlines } from "./deadlines.ts"
-import type { Definition, Operation } from "./definition.ts"
+import { type Definition, type Operation, operationNamed } from "./definition.ts"
 import type { Attempts, Settlement } from "./environment.ts"
 import { Gathering } from "./gathering.ts"
 import type { Registration } from "./handling.ts"
@@ -415,7 +415,7 @@ export class Residency implements Host {
     position: number,
     recorded: string | undefined
   ): Message {
-    const operation = definition.operations.get(queued.rpc)
+    const operation = operationNamed(definition, queued.rpc)
     const payload = operation?.payload.decode(queued.payload)
     // A cast with the number of a call is that call, retried after it was parked, and none that anybody waits for.
     const isAwaited = queued.mode === "call" && this.isLocal(queued.node)

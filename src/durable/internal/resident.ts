@@ -19,7 +19,7 @@ import type { Registration } from "./handling.ts"
 import { Line } from "./line.ts"
 import { type Batch, Mailbox, type ToLine } from "./mailbox.ts"
 import type { Message } from "./message.ts"
-import type { State } from "./transition.ts"
+import { leftOver, type State } from "./state/stored.ts"
 
 /** What a resident needs of the node it lives in. */
 export interface Host extends Environment {
@@ -168,8 +168,8 @@ export class Resident implements Server {
     this.tooNew = undefined
     this.#line.reset(claim.taken, claim.pushed)
     let current: State | undefined
-    if (claim.state !== undefined) {
-      const state = registration.definition.readState(claim.state, claim.stateVersion)
+    if (claim.state !== undefined && !this.#beginsAnew(registration, claim)) {
+      const state = registration.definition.state.load(claim.state, claim.fragments, claim.stateVersion)
       if (!state.ok) {
         this.phase = "broken"
         this.broken = new DurableServerError({
@@ -182,7 +182,9 @@ export class Resident implements Server {
       }
       current = state.value
     }
-    this.#execution.begin(registration, claim.version, claim.taken, current, claim.stateVersion, claim.lock)
+    const { fragments, lock, stateVersion, taken, version } = claim
+    const instead = current === undefined ? leftOver(fragments) : undefined
+    this.#execution.begin(registration, version, taken, current, stateVersion, lock, instead)
     this.phase = "held"
     if (this.#enqueuedMeanwhile || this.#hintedMeanwhile) {
       this.#hintedMeanwhile = false
@@ -190,6 +192,11 @@ export class Resident implements Server {
       this.#line.mayHavePriority()
     } else this.#mailbox.lineEndsAt(claim.pushed, sentAt)
     this.pump()
+  }
+
+  /** Whether what is stored of its state is passed over. What goes on under a lock goes on with what it has. */
+  #beginsAnew({ begunAnew }: Registration, { id, lock }: Claimed): boolean {
+    return begunAnew?.has(id) === false && lock === undefined
   }
 
   /** Somebody else is to run it: whoever holds it, or whoever can read its state, if that is of a newer version. */
@@ -386,12 +393,12 @@ export class Resident implements Server {
     if (verdict._tag === "Superseded") return this.lost()
     if (verdict._tag === "Done" || verdict._tag === "LineMoved") this.#lineEndsAt(verdict.pushed)
     const { stopped } = this.#execution
-    if (verdict._tag === "Done" && stopped !== undefined) {
-      this.phase = "releasing"
-      return this.#host.stop(this, stopped)
-    }
+    if (verdict._tag === "Done" && stopped !== undefined) return this.#leave(stopped)
     if (resume !== undefined) resume()
     else this.pump()
+    if (this.#host.registration(this.kind)?.staysInMemory === false && this.phase === "held" && this.isIdle) {
+      this.#leave("normal")
+    }
   }
 
   /** Everything under way here is void: the server is somebody else's, or this node was given up. */
@@ -417,6 +424,11 @@ export class Resident implements Server {
     const left = this.#mailbox.takeForLine("everything")
     this.pump()
     return left
+  }
+
+  #leave(reason: string): void {
+    this.phase = "releasing"
+    this.#host.stop(this, reason)
   }
 
   /** Begins to leave memory, where that can be done. */

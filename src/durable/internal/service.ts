@@ -45,7 +45,11 @@ const maxRead = 256
 /** How much of a statement a member takes. */
 const sizeOf = (member: Member): number => {
   if (member._tag === "Check") return 0
-  let size = member._tag === "Transition" ? member.state?.length ?? 0 : 0
+  let size = 0
+  if (member._tag === "Transition") {
+    size = member.state?.length ?? 0
+    for (const { text } of member.fragments) size += text?.length ?? 0
+  }
   for (const { message } of member.outgoing) size += message.payload.length
   for (const { value } of member.replies) size += value.length
   if (member.later !== undefined) { for (const { message } of member.later.scheduled) size += message.payload.length }
