@@ -12,7 +12,17 @@ import { DurableAdmin, DurableNode, DurableServer, DurableStorage } from "holdfa
 import * as CuttableProxy from "../support/CuttableProxy.ts"
 import * as Nodes from "../support/Nodes.ts"
 import * as TestPostgres from "../support/TestPostgres.ts"
-import { Counter, CounterLive, Fragile, fragileLive, Journal, makeWorld, Tank, tankLive } from "./fixtures/servers.ts"
+import {
+  Counter,
+  CounterLive,
+  Fragile,
+  fragileLive,
+  Journal,
+  JournalLive,
+  makeWorld,
+  Tank,
+  tankLive
+} from "./fixtures/servers.ts"
 
 const all = <A, E>(stream: Stream.Stream<A, E>) => Stream.runCollect(stream)
 
@@ -198,6 +208,17 @@ for (const [name, StoreLive] of Nodes.stores) {
           assert.deepStrictEqual(JSON.parse(state ?? ""), { name: "large", texts })
         }))
     }
+
+    it.effect("shows a state that is too large for one row as the JSON that it is", () =>
+      Effect.gen(function*() {
+        const store = yield* Nodes.Store
+        const node = yield* store.start({ servers: JournalLive })
+        const entries = Array.from({ length: 40 }, (_, n) => `${n} ${"x".repeat(500)} "ü"`)
+        yield* Effect.forEach(entries, (entry) =>
+          node.run(Effect.flatMap(Journal.client(), (journal) => journal("large").cast.Write({ entry }))))
+        const { state } = yield* (yield* store.admin).inspect("Journal", "large")
+        assert.deepStrictEqual(JSON.parse(state ?? ""), { entries })
+      }))
 
     it.effect("shows what was set aside, with its payload, its attempts, its failure and when it was", () =>
       Effect.gen(function*() {

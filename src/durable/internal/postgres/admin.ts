@@ -25,9 +25,10 @@ import {
   StorageFailed,
   type WaitingMessage
 } from "../../AdminStorage.ts"
-import type { Address, Fragment, StoredMessage } from "../../DurableStorage.ts"
+import type { Address, StoredMessage } from "../../DurableStorage.ts"
 import { storedText } from "../state/stored.ts"
 import { linesGrew } from "./hints.ts"
+import { fragments } from "./statements.ts"
 
 // ------------------------------------------------------------------------------------------------ rows
 
@@ -109,16 +110,15 @@ const parkedColumns = `p.id::float8, s.kind, s.key, ${messageColumns("p")}, p.at
 
 type Sql = SqlClient.SqlClient
 
-/** The state as it is stored, in JSON. The one place here that knows how states are stored. */
-const readState = Effect.fnUntraced(function*(sql: Sql, id: number): Effect.fn.Return<string | undefined, SqlError> {
-  const [row] = yield* sql<{ readonly state: string | null }>`
-    SELECT s.state FROM holdfast.server s WHERE s.id = ${id}::float8::bigint`
-  const head = row?.state ?? undefined
-  if (head === undefined) return undefined
-  const fragments = yield* sql<Fragment>`
-    SELECT f.number::float8, f.text FROM holdfast.fragment f WHERE f.server_id = ${id}::float8::bigint`
-  return storedText(head, fragments)
-})
+/** The state, in JSON, however it is stored. */
+const readState = (sql: Sql, id: number): Effect.Effect<string | undefined, SqlError> =>
+  Effect.map(
+    sql<{ readonly head: string | null; readonly numbers: unknown; readonly texts: unknown }>`
+      SELECT s.state AS head, f.numbers::float8[] AS numbers, f.texts
+      FROM holdfast.server s CROSS JOIN LATERAL holdfast.fragments_of(s.id) f WHERE s.id = ${id}::float8::bigint`,
+    ([row]) =>
+      row === undefined || row.head === null ? undefined : storedText(row.head, fragments(row.numbers, row.texts))
+  )
 
 /** Along the index of names, from where the last page ended. */
 const serversByName = (

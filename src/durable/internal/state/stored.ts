@@ -114,10 +114,10 @@ export const foundText = (found: Found): string =>
     ? found.cut.text
     : objectText(Array.from(found.fields, ([name, field]) => [name, textOf(field)]))
 
-/** The text of a state, however it is stored; what stands in its place, where the fragments make none. */
+/** The JSON text of what is stored, for a reader without a schema; as it lies there where it is not what these modules wrote. */
 export const storedText = (head: string, fragments: ReadonlyArray<Fragment>): string => {
-  const text = attempt(() => foundText(find(head, fragments)))
-  return text.ok ? text.value : head
+  const found = attempt(() => find(head, fragments))
+  return found.ok ? foundText(found.value) : head
 }
 
 /** Fragments of which nothing is kept; `undefined` where there are none. */
