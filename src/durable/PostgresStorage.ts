@@ -43,6 +43,7 @@ import {
   int8,
   type Part
 } from "./internal/postgres/commit.ts"
+import { killed, linesGrew, replies, room, toHint, unattended } from "./internal/postgres/hints.ts"
 import { killStatement } from "./internal/postgres/kill.ts"
 import * as statements from "./internal/postgres/statements.ts"
 import { open, PostgresTransaction } from "./internal/postgres/transaction.ts"
@@ -56,31 +57,6 @@ import { sql } from "./internal/sql.gen.ts"
  */
 export const migrations: Source = librarySource("durable", sql)
 
-const lines = "lines:"
-const urgentLines = "urgent lines:"
-const killed = "killed:"
-const replies = "replies"
-const unattended = "unattended"
-
-/** What another member's hint says. */
-const toHint = (payload: string): Hint => {
-  if (payload === replies) return { _tag: "Replies" }
-  if (payload === unattended) return { _tag: "Unattended" }
-  if (payload.startsWith(killed)) {
-    const [id, version, ...answer] = payload.slice(killed.length).split(":")
-    return { _tag: "Killed", id: Number(id), version: Number(version), answer: answer.join(":") }
-  }
-  for (const prefix of [lines, urgentLines]) {
-    if (!payload.startsWith(prefix)) continue
-    const ids = payload.slice(prefix.length).split(",").map(Number)
-    return { _tag: "Lines", ids, priority: prefix === urgentLines }
-  }
-  return { _tag: "Everything" }
-}
-
-/** How many ids go into one hint. */
-const idsPerHint = 100
-
 /** How many messages for later are put in line by one statement. */
 const duePerStatement = 1000
 
@@ -92,7 +68,7 @@ const join = Effect.fnUntraced(function*(
   member: Member.Member["Service"],
   options: JoinOptions
 ): Effect.fn.Return<NodeStorage, never, Scope.Scope> {
-  const engine = member["~enter"]("durable")
+  const engine = member["~enter"](room)
   const hints = new Gathering<Hint>()
   /** The numbers this member has had: replies to any of them are for us. */
   const ids = new Set([engine.id()])
@@ -108,16 +84,9 @@ const join = Effect.fnUntraced(function*(
       const [{ holder, priority } = { holder: undefined, priority: false }] = group
       const ids = group.map(({ id }) => id)
       if (holder === engine.id()) hints.add({ _tag: "Lines", ids, priority })
-      else if (holder === undefined) {
-        hints.add({ _tag: "Unattended" })
-        engine.hint({ to: "everyone", payload: unattended })
-      } else {
-        for (let index = 0; index < ids.length; index += idsPerHint) {
-          engine.hint({
-            to: holder,
-            payload: (priority ? urgentLines : lines) + ids.slice(index, index + idsPerHint).join(",")
-          })
-        }
+      else {
+        if (holder === undefined) hints.add({ _tag: "Unattended" })
+        for (const hint of linesGrew(holder, ids, priority)) engine.hint(hint)
       }
     }
   }
@@ -405,7 +374,7 @@ export const layer: Layer.Layer<
               }
               inUse = true
               // A node that comes after another one has numbers of its own.
-              return nodes++ === 0 ? Effect.void : member["~enter"]("durable").rejoin(member.id())
+              return nodes++ === 0 ? Effect.void : member["~enter"](room).rejoin(member.id())
             }),
             () =>
               Effect.sync(() => {

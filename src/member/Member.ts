@@ -21,6 +21,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
@@ -35,8 +36,10 @@ import type { SchemaNotInstalled, Source } from "../datastore/Migrations.ts"
 import { type EngineConnection, make as makeConnection, untilAnswered } from "./internal/engineConnection.ts"
 import { type Lane, make as makeLane } from "./internal/lane.ts"
 import { type Lease, MemberLease } from "./internal/lease.ts"
+import { lost as lostMembers } from "./internal/metrics.ts"
 import { addressed, addressedTo, type Hint, listen, sendAll } from "./internal/notifications.ts"
 import { millisOf } from "./internal/options.ts"
+import { watch } from "./internal/snapshots.ts"
 import { sql } from "./internal/sql.gen.ts"
 
 /**
@@ -196,11 +199,12 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
 
   // ------------------------------------------------------------------------------------------------ life
 
-  const declareLost = Effect.sync(() => {
-    if (lost) return
+  const declareLost = Effect.suspend(() => {
+    if (lost) return Effect.void
     lost = true
     lease.lapse()
     missed()
+    return Metric.update(lostMembers, 1)
   })
 
   const beat = Effect.gen(function*() {
@@ -253,6 +257,8 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
     Effect.delay("1 minute"),
     Effect.forkScoped
   )
+
+  yield* Effect.forkScoped(watch(heart))
 
   yield* Effect.addFinalizer(() =>
     // Leaving is being buried by one's own hand: others go on at once.

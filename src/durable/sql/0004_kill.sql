@@ -38,6 +38,7 @@ BEGIN
     state_version = 1
   WHERE s.id = p_id RETURNING s.version INTO version;
   DELETE FROM holdfast.scheduled s WHERE s.server_id = p_id;
+  DELETE FROM holdfast.fragment f WHERE f.server_id = p_id;
   DELETE FROM holdfast.parked p WHERE p.server_id = p_id;
   WITH gone AS (
     DELETE FROM holdfast.message m WHERE m.server_id = p_id AND m.seq <= ends RETURNING m.mode, m.member, m.call

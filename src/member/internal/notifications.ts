@@ -26,7 +26,8 @@ export const addressed = (payload: string): readonly [room: string | undefined, 
   return end < 0 ? [undefined, payload] : [payload.slice(0, end), payload.slice(end + 1)]
 }
 
-const channelOf = (to: number | "everyone"): string => to === "everyone" ? "holdfast_everyone" : `holdfast_${to}`
+/** Where it is heard. */
+export const channelOf = (to: number | "everyone"): string => to === "everyone" ? "holdfast_everyone" : `holdfast_${to}`
 
 const maxPayload = 7000
 
