@@ -462,8 +462,7 @@ END $$;
     text: `-- Messages for later, until they are due. Each is a row of its own, with the id that it will have in line.
 --
 -- A row is written by the commit that schedules it, and is gone by the commit that puts it in line or cancels it, whichever
--- of the two finds it. All of a server's are found by the beginning of the primary key: who does away with a server does
--- away with them there, before the server's own row is locked.
+-- of the two finds it. All of a server's are found by the beginning of the primary key: there they are when it is killed.
 CREATE TABLE holdfast.scheduled (
   server_id bigint NOT NULL,
   member bigint NOT NULL,
@@ -559,12 +558,13 @@ END $$;
   },
   {
     name: "0004_kill.sql",
-    text: `-- Ends the life of a server: its state, its line, its lock, what it answered, what is for later and what was set aside are gone,
--- and whoever waits for an answer to a call in its line is told p_answer. The row and its number stay, and the version goes on from where it was:
--- whatever was prepared in the life that ends is refused, and messages that are sent by the number reach the next one.
+    text: `-- Ends the life of a server: its state, its line, its lock, its messages for later, what it answered and what was set aside are
+-- gone, and whoever waits for an answer to a call in its line is told p_answer. The row and its number stay, and the version goes
+-- on from where it was: whatever was prepared in the life that ends is refused, and messages that are sent by the number reach
+-- the next one.
 --
 -- A group of its own, number p_seq of a lane: it runs once, or, where \`refused\` is null, not at all. Locks are taken in the one
--- order of all commits: the lane, messages for later, the server, its keys, its inbox.
+-- order of all commits: the lane, the server's messages for later, the server, its keys, its inbox.
 CREATE FUNCTION holdfast.kill_server(
   p_lane bigint, p_seq bigint, p_id bigint, p_answer text,
   OUT refused integer[],
@@ -584,10 +584,7 @@ BEGIN
     RETURN;
   END IF;
   refused := '{}';
-  DELETE FROM holdfast.scheduled x WHERE (x.server_id, x.member, x.call) IN (
-    SELECT o.server_id, o.member, o.call FROM holdfast.scheduled o WHERE o.server_id = p_id
-    ORDER BY o.member, o.call FOR UPDATE
-  );
+  PERFORM FROM holdfast.scheduled s WHERE s.server_id = p_id ORDER BY s.member, s.call FOR UPDATE;
   SELECT s.lock::json, h.id INTO locked_by, holder
   FROM holdfast.server s LEFT JOIN holdfast.member h ON h.id = s.holder AND NOT h.dead
   WHERE s.id = p_id FOR NO KEY UPDATE OF s;
@@ -597,9 +594,10 @@ BEGIN
   -- From here on no message gets into the line: those that did are seen below, with the keys that came with them.
   DELETE FROM holdfast.outcome o WHERE o.server_id = p_id;
   UPDATE holdfast.server s
-  SET version = s.version + 1, taken = coalesce(ends, 0), holder = NULL, state = NULL, state_version = 1,
-    lock = NULL
+  SET version = s.version + 1, taken = coalesce(ends, 0), holder = NULL, state = NULL, lock = NULL,
+    state_version = 1
   WHERE s.id = p_id RETURNING s.version INTO version;
+  DELETE FROM holdfast.scheduled s WHERE s.server_id = p_id;
   DELETE FROM holdfast.fragment f WHERE f.server_id = p_id;
   DELETE FROM holdfast.parked p WHERE p.server_id = p_id;
   WITH gone AS (
@@ -615,6 +613,73 @@ BEGIN
     RETURNING member
   )
   SELECT coalesce(array_agg(DISTINCT r.member), '{}') INTO told FROM replies r;
+END $$;
+`
+  },
+  {
+    name: "0005_parked.sql",
+    text: `-- Puts a message that was set aside back in line, at the end, with another payload where one is given. It happens once, since
+-- what decides is that the message is still set aside. As a cast: whoever called was told that it was set aside, or finds that
+-- among the replies. Nothing is done where its key is known by now, which is then \`known_key\`.
+--
+-- Locks are taken in the one order there is: keys, then lines, then what was set aside.
+CREATE FUNCTION holdfast.retry_parked(
+  p_id bigint, p_payload text,
+  OUT is_there boolean, OUT known_key text, OUT known_answered boolean,
+  -- The server and the living member that holds it, where the message stands in line now, and whether it has priority.
+  OUT server bigint, OUT holder bigint, OUT "position" bigint, OUT priority boolean
+) LANGUAGE plpgsql AS $$
+DECLARE
+  aside holdfast.parked;
+BEGIN
+  IF current_setting('synchronous_commit') = 'off' THEN
+    PERFORM set_config('synchronous_commit', 'on', true);
+  END IF;
+
+  SELECT p.* INTO aside FROM holdfast.parked p WHERE p.id = p_id;
+  is_there := FOUND;
+  IF NOT is_there THEN
+    RETURN;
+  END IF;
+
+  BEGIN
+    IF aside.key IS NOT NULL THEN
+      INSERT INTO holdfast.outcome (server_id, key) VALUES (aside.server_id, aside.key) ON CONFLICT DO NOTHING;
+      IF NOT FOUND THEN
+        -- By a repeat; or by somebody who was faster with this very message, which is not set aside any more then.
+        is_there := EXISTS (SELECT FROM holdfast.parked p WHERE p.id = p_id);
+        IF is_there THEN
+          known_key := aside.key;
+          known_answered := EXISTS (
+            SELECT FROM holdfast.outcome x
+            WHERE x.server_id = aside.server_id AND x.key = aside.key AND x.reply IS NOT NULL
+          );
+        END IF;
+        RETURN;
+      END IF;
+    END IF;
+
+    PERFORM holdfast.put_in_line(
+      ARRAY[aside.server_id], ARRAY['cast'], ARRAY[aside.rpc], ARRAY[coalesce(p_payload, aside.payload)],
+      ARRAY[aside.key], ARRAY[aside.priority], ARRAY[aside.member], ARRAY[aside.call],
+      ARRAY[aside.server_id], ARRAY[aside.key]
+    );
+    DELETE FROM holdfast.parked p WHERE p.id = p_id;
+    IF NOT FOUND THEN
+      RAISE no_data_found;
+    END IF;
+  EXCEPTION WHEN no_data_found THEN
+    -- Somebody was faster, with a retry, a drop or a kill: what was done since BEGIN is undone.
+    is_there := false;
+    RETURN;
+  END;
+
+  server := aside.server_id;
+  priority := aside.priority;
+  SELECT b.pushed INTO "position" FROM holdfast.inbox b WHERE b.id = aside.server_id;
+  SELECT h.id INTO holder
+  FROM holdfast.server s JOIN holdfast.member h ON h.id = s.holder AND NOT h.dead
+  WHERE s.id = aside.server_id;
 END $$;
 `
   }
