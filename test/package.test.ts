@@ -152,6 +152,8 @@ describe("the package", () => {
       "/events",
       "/datastore",
       "/member",
+      "/registry",
+      "/testing",
       "/dbtypes/IntegerRange",
       "/durable/DurableServer",
       "/testing/EmbeddedPostgres",
@@ -173,8 +175,10 @@ describe("the package", () => {
     assert.includeMembers(names.get("") ?? [], ["EventStore", "MemoryEventStore", "PostgresEventStore"])
     assert.includeMembers(names.get("/durable/DurableServer") ?? [], ["make"])
     assert.includeMembers(names.get("/dbtypes/IntegerRange") ?? [], ["IntegerRange", "fromString", "make"])
+    assert.includeMembers(names.get("/registry") ?? [], ["ProfileRegistry", "PostgresBackend", "RegistryBackend"])
+    assert.includeMembers(names.get("/testing") ?? [], ["RegistrySuite"])
     // The optional peers are not installed here: whatever needs them has a path of its own.
-    assert.notInclude(names.get("") ?? [], "EmbeddedPostgres")
+    for (const path of ["", "/testing"]) assert.notInclude(names.get(path) ?? [], "EmbeddedPostgres")
   })
 
   it("type-checks in a strict program, and runs", async () => {
@@ -206,6 +210,7 @@ describe("the package", () => {
       "holdfast/events/internal/storage",
       "holdfast/datastore/internal/identifier",
       "holdfast/member/internal/lane",
+      "holdfast/registry/internal/holders",
       "holdfast/testing/internal/keeper",
       "holdfast/index",
       "holdfast/durable/index",

@@ -165,7 +165,14 @@ export const layer: Layer.Layer<
       const timeoutMillis = millisOf("timeout", options.timeout, { atLeast: 10 })
       const lease = millisOf("lease", (yield* Member.MemberOptions).lease)
       const storage = yield* Effect.mapError(
-        makeStorage({ client, leaseMillis: lease, member, pollMillis, timeoutMillis }),
+        makeStorage({
+          client,
+          engine: member["~enter"]("events"),
+          trouble: member.trouble,
+          leaseMillis: lease,
+          pollMillis,
+          timeoutMillis
+        }),
         (error) => fromSqlError(error, targetOf(client.config))
       )
       return Context.make(EventStore, makeService(storage, pollMillis, yield* Effect.scope)).pipe(

@@ -24,6 +24,14 @@ const checkedText = (text: string): Checked<string> => {
   return length.ok ? { ok: true, value: text } : length
 }
 
+/** A text that is JSON, and may be stored as it is. */
+export const checkJson = (text: string): Checked<string> => {
+  // JSON has no NUL but as an escape; what is not well-formed would be changed on its way.
+  if (!text.isWellFormed()) return { ok: false, issue: "Expected well-formed text" }
+  const json = attempt(() => JSON.parse(text) as unknown)
+  return json.ok ? checkedText(text) : json
+}
+
 /** Encodes, compiled. */
 export const encoderOf = (schema: Schema.Codec<unknown, unknown>): (value: unknown) => Checked<unknown> => {
   const encode = Schema.encodeUnknownExit(schema)

@@ -417,7 +417,9 @@ export class Residency implements Host {
   ): Message {
     const operation = operationNamed(definition, queued.rpc)
     const payload = operation?.payload.decode(queued.payload)
-    const local = this.isLocal(queued.node) ? this.awaited.get(queued.call)?.caller : undefined
+    // A cast with the number of a call is that call, retried after it was parked, and none that anybody waits for.
+    const isAwaited = queued.mode === "call" && this.isLocal(queued.node)
+    const local = isAwaited ? this.awaited.get(queued.call)?.caller : undefined
     return new Message(
       operation ?? unknownOperation(queued.rpc),
       queued.mode,

@@ -100,6 +100,11 @@ export class Resident implements Server {
     return this.#mailbox.size + this.#enqueueing
   }
 
+  /** How many messages are in its line at most, as far as is known here. */
+  get inLine(): number {
+    return this.phase === "held" ? Math.max(0, this.#line.end - this.taken) : 0
+  }
+
   get version(): number {
     return this.#execution.version
   }

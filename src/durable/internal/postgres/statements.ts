@@ -19,7 +19,7 @@ type Rows = ReadonlyArray<ReadonlyArray<unknown>>
 
 const optional = (value: unknown): string | undefined => typeof value === "string" ? value : undefined
 
-const fragments = (numbers: unknown, texts: unknown): ReadonlyArray<Fragment> =>
+export const fragments = (numbers: unknown, texts: unknown): ReadonlyArray<Fragment> =>
   Array.isArray(numbers) && Array.isArray(texts)
     ? numbers.map((number, index) => ({ number: Number(number), text: String(texts[index]) }))
     : []

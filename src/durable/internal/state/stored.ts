@@ -114,6 +114,12 @@ export const foundText = (found: Found): string =>
     ? found.cut.text
     : objectText(Array.from(found.fields, ([name, field]) => [name, textOf(field)]))
 
+/** The JSON text of what is stored, for a reader without a schema; as it lies there where it is not what these modules wrote. */
+export const storedText = (head: string, fragments: ReadonlyArray<Fragment>): string => {
+  const found = attempt(() => find(head, fragments))
+  return found.ok ? foundText(found.value) : head
+}
+
 /** Fragments of which nothing is kept; `undefined` where there are none. */
 export const leftOver = (fragments: ReadonlyArray<Fragment>): Stored | undefined => {
   const stray = fragments.map(({ number }) => number)

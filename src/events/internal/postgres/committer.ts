@@ -61,7 +61,8 @@ export interface Committer {
 }
 
 export const make = Effect.fnUntraced(function*(options: {
-  readonly member: Member.Member["Service"]
+  readonly engine: Member.Engine
+  readonly trouble: () => string | undefined
   readonly clock: Clock.Clock
   readonly timeoutMillis: number
   /** How long an append stands in line for a stream in one go: well below the lease, which says that things go on. */
@@ -69,8 +70,7 @@ export const make = Effect.fnUntraced(function*(options: {
   /** Something was appended to this store. */
   readonly appended: (store: string) => void
 }): Effect.fn.Return<Committer, SqlError, Scope.Scope> {
-  const { appended, clock, member, timeoutMillis, waitMillis } = options
-  const engine = member["~engine"]
+  const { appended, clock, engine, timeoutMillis, trouble, waitMillis } = options
   const lane: () => Lane = yield* engine.openLane("append")
   const scope = yield* Effect.scope
   /** Opened when it is needed first, and so hardly ever. */
@@ -88,7 +88,7 @@ export const make = Effect.fnUntraced(function*(options: {
       new StoreUnavailable({
         store,
         operation,
-        detail: detail ?? member.trouble() ?? `no answer within ${timeoutMillis} ms`,
+        detail: detail ?? trouble() ?? `no answer within ${timeoutMillis} ms`,
         mayBeDone
       })
     )
@@ -107,7 +107,7 @@ export const make = Effect.fnUntraced(function*(options: {
     parts: ReadonlyArray<Part>
   ): Effect.Effect<ReadonlyArray<Verdict>> =>
     Effect.suspend(() => {
-      const id = member.id()
+      const id = engine.id()
       const again = Effect.andThen(engine.rejoin(id), Effect.suspend(() => through(lane, statement, parts)))
       return engine.isLost() ? again : Effect.catchTag(lane().commit(statement, parts), "LaneClosed", () => again)
     })

@@ -41,15 +41,18 @@ export interface Reader {
 }
 
 export const make = (
-  member: Member.Member["Service"],
-  timeoutMillis: number,
+  { engine, timeoutMillis, trouble }: {
+    readonly engine: Member.Engine
+    readonly timeoutMillis: number
+    readonly trouble: () => string | undefined
+  },
   scope: Scope.Scope
 ): Reader => {
   const opened = new Set<string>()
 
   const ask: Reader["ask"] = (store, operation, sql, params) => {
     const unavailable = (detail: string) => failure(new StoreUnavailable({ store, operation, detail, mayBeDone: true }))
-    const answered = member["~engine"].query(sql, params).pipe(
+    const answered = engine.query(sql, params).pipe(
       Effect.mapError((error: SqlError) => {
         if (sqlState(error) !== "3F000") return unavailable(errorText(error))
         opened.delete(store)
@@ -58,7 +61,7 @@ export const make = (
       Effect.timeoutOrElse({
         duration: Duration.millis(timeoutMillis),
         orElse: () =>
-          Effect.suspend(() => Effect.fail(unavailable(member.trouble() ?? `no answer within ${timeoutMillis} ms`)))
+          Effect.suspend(() => Effect.fail(unavailable(trouble() ?? `no answer within ${timeoutMillis} ms`)))
       })
     )
     return Effect.flatMap(

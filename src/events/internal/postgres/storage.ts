@@ -65,15 +65,16 @@ const filterOf = (selector: Selector): ReadonlyArray<unknown> => {
 
 export const make = Effect.fnUntraced(function*(options: {
   readonly client: PgClient.PgClient
-  readonly member: Member.Member["Service"]
+  readonly engine: Member.Engine
+  /** Why nothing gets through at the moment, where that is so. */
+  readonly trouble: () => string | undefined
   readonly timeoutMillis: number
   readonly pollMillis: number
   readonly leaseMillis: number
 }): Effect.fn.Return<EventStorage, SqlError, Scope.Scope> {
-  const { client, leaseMillis, member, pollMillis, timeoutMillis } = options
-  const engine = member["~engine"]
+  const { client, engine, leaseMillis, pollMillis, timeoutMillis, trouble } = options
   const scope = yield* Effect.scope
-  const reader = reading.make(member, timeoutMillis, scope)
+  const reader = reading.make({ engine, timeoutMillis, trouble }, scope)
 
   // ---------------------------------------------------------------------------------------------- signals
 
@@ -91,7 +92,7 @@ export const make = Effect.fnUntraced(function*(options: {
   const tell = (what: "events" | "subscriptions", store: string): void => {
     const signals = what === "events" ? eventSignals : ownerSignals
     signals.get(store)?.changed()
-    engine.hint({ to: "everyone", payload: `${what}:${store}:${member.id()}` })
+    engine.hint({ to: "everyone", payload: `${what}:${store}:${engine.id()}` })
   }
 
   yield* engine.onHint((payload) => {
@@ -100,7 +101,7 @@ export const make = Effect.fnUntraced(function*(options: {
       return
     }
     const [what, store = "", from] = payload.split(":")
-    if (Number(from) === member.id()) return
+    if (Number(from) === engine.id()) return
     if (what === "events") eventSignals.get(store)?.changed()
     if (what === "subscriptions") ownerSignals.get(store)?.changed()
   })
@@ -132,7 +133,8 @@ export const make = Effect.fnUntraced(function*(options: {
   )
 
   const committer = yield* committing.make({
-    member,
+    engine,
+    trouble,
     clock: yield* Clock.Clock,
     timeoutMillis,
     waitMillis: Math.max(1, Math.min(1000, Math.floor(leaseMillis / 4))),
@@ -312,7 +314,7 @@ export const make = Effect.fnUntraced(function*(options: {
     eventsOf,
     ownersOf,
 
-    ...subscriptionsOf({ member, reader, changed: (store) => tell("subscriptions", store) }),
+    ...subscriptionsOf({ engine, reader, changed: (store) => tell("subscriptions", store) }),
 
     recordSnapshot: (store, sourceId, eventStreamId, version, record) =>
       Effect.asVoid(

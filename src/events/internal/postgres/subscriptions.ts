@@ -23,14 +23,12 @@ type Subscriptions = Pick<
   "save" | "remove" | "subscriptions" | "claim" | "checkpoint" | "park" | "release"
 >
 
-export const subscriptionsOf = ({ changed, member, reader }: {
-  readonly member: Member.Member["Service"]
+export const subscriptionsOf = ({ changed, engine, reader }: {
+  readonly engine: Member.Engine
   readonly reader: Reader
   /** Subscriptions of this store may have become free, or may be gone. */
   readonly changed: (store: string) => void
 }): Subscriptions => {
-  const engine = member["~engine"]
-
   /** Subscriptions that somebody in this process has claimed and not given back. */
   const held = new Set<string>()
   const heldKey = (store: string, id: number) => `${store} ${id}`
@@ -40,7 +38,7 @@ export const subscriptionsOf = ({ changed, member, reader }: {
     isForeign(claim) ? "lost" : row?.[0] === "done" || row?.[0] === "gone" ? row[0] : "lost"
 
   /** Made by this process when it was another member, which others hold dead by now. */
-  const isForeign = (claim: Claimed): boolean => (claim as MembersClaim).member !== member.id() || engine.isLost()
+  const isForeign = (claim: Claimed): boolean => (claim as MembersClaim).member !== engine.id() || engine.isLost()
 
   return {
     save: (store, name, selector, position) =>
@@ -77,7 +75,7 @@ export const subscriptionsOf = ({ changed, member, reader }: {
       ),
     claim: (store, name, selector) =>
       Effect.suspend(() => {
-        const id = member.id()
+        const id = engine.id()
         const key = `${store} ${name} ${textOf(selector)}`
         const params = [text(name), text(textOf(selector)), int8(id), !held.has(keys.get(key) ?? "")]
         // A member that was declared dead claims nothing: it has to come back first.
