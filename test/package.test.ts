@@ -149,11 +149,15 @@ describe("the package", () => {
       "",
       "/dbtypes",
       "/durable",
+      "/events",
       "/datastore",
       "/member",
+      "/registry",
+      "/testing",
       "/dbtypes/IntegerRange",
       "/durable/DurableServer",
-      "/testing/EmbeddedPostgres"
+      "/testing/EmbeddedPostgres",
+      "/testing/EventStoreSuite"
     ]
     write(
       "imports.js",
@@ -168,10 +172,13 @@ describe("the package", () => {
     const names = new Map(lines.map(([path = "", , names = ""]) => [path, names.split(",")]))
     assert.includeMembers(names.get("") ?? [], ["Datastore", "DurableNode", "DurableServer", "Member"])
     assert.includeMembers(names.get("") ?? [], ["DbTypes", "IntegerRange", "Interval"])
+    assert.includeMembers(names.get("") ?? [], ["EventStore", "MemoryEventStore", "PostgresEventStore"])
     assert.includeMembers(names.get("/durable/DurableServer") ?? [], ["make"])
     assert.includeMembers(names.get("/dbtypes/IntegerRange") ?? [], ["IntegerRange", "fromString", "make"])
+    assert.includeMembers(names.get("/registry") ?? [], ["ProfileRegistry", "PostgresBackend", "RegistryBackend"])
+    assert.includeMembers(names.get("/testing") ?? [], ["RegistrySuite"])
     // The optional peers are not installed here: whatever needs them has a path of its own.
-    assert.notInclude(names.get("") ?? [], "EmbeddedPostgres")
+    for (const path of ["", "/testing"]) assert.notInclude(names.get(path) ?? [], "EmbeddedPostgres")
   })
 
   it("type-checks in a strict program, and runs", async () => {
@@ -200,8 +207,10 @@ describe("the package", () => {
     const internal = [
       "holdfast/dbtypes/internal/range",
       "holdfast/durable/internal/definition",
+      "holdfast/events/internal/storage",
       "holdfast/datastore/internal/identifier",
       "holdfast/member/internal/lane",
+      "holdfast/registry/internal/holders",
       "holdfast/testing/internal/keeper",
       "holdfast/index",
       "holdfast/durable/index",

@@ -11,6 +11,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import { Gathering } from "../member/internal/gathering.ts"
 import type { RetryVerdict } from "./AdminStorage.ts"
 import {
   type Address,
@@ -34,7 +35,6 @@ import {
   type Wanted
 } from "./DurableStorage.ts"
 import { Agenda } from "./internal/agenda.ts"
-import { Gathering } from "./internal/gathering.ts"
 import { enter, type StoreView } from "./internal/memoryAdmin.ts"
 
 interface Server extends Address {

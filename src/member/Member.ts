@@ -6,6 +6,9 @@
  * dead and thereby closes its lane: nothing that was under way is committed any more, however late it arrives. The member
  * learns that, and comes back under a new id. The lease decides how soon others take over, never whether something is safe.
  *
+ * Several rooms of this library may stand on one member: they share its lease, its heartbeat, its lane and its connections.
+ * Each has hints of its own, and each finds out for itself that an id was lost, and says when it goes on under the next.
+ *
  * A member opens four connections beside the client's own: for commits, for reads, for the heartbeat and hints to others, and
  * for listening.
  *
@@ -32,8 +35,9 @@ import { ensureInstalled, librarySource } from "../datastore/internal/schemaInst
 import type { SchemaNotInstalled, Source } from "../datastore/Migrations.ts"
 import { type EngineConnection, make as makeConnection, untilAnswered } from "./internal/engineConnection.ts"
 import { type Lane, make as makeLane } from "./internal/lane.ts"
+import { type Lease, MemberLease } from "./internal/lease.ts"
 import { lost as lostMembers } from "./internal/metrics.ts"
-import { type Hint, listen, sendAll } from "./internal/notifications.ts"
+import { addressed, addressedTo, type Hint, listen, sendAll } from "./internal/notifications.ts"
 import { millisOf } from "./internal/options.ts"
 import { watch } from "./internal/snapshots.ts"
 import { sql } from "./internal/sql.gen.ts"
@@ -82,19 +86,27 @@ export class Member extends Context.Service<Member, {
   readonly id: () => number
   /** Why nothing gets through at the moment, where that is so. */
   readonly trouble: () => string | undefined
-  /** @internal */
-  readonly "~engine": Engine
+  /**
+   * What a room commits, reads and hints by. Rooms tell their hints apart by their names.
+   *
+   * @internal
+   */
+  readonly "~enter": (room: string) => Engine
 }>()("holdfast/member/Member") {}
 
 /**
- * What the library's rooms commit, read and hint by.
+ * What a room of the library commits, reads and hints by.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Engine {
-  /** The lane of the id that the member has now. */
+  /** The id under which this room goes about its work: it changes with `rejoin` alone. */
+  readonly id: () => number
+  /** The lane of that id. */
   readonly lane: () => Lane
+  /** A lane of the room's own, on a connection of its own: its groups do not wait for those of another room. */
+  readonly openLane: (name: string) => Effect.Effect<() => Lane, SqlError, Scope.Scope>
   /** Reads, and writes that may be repeated: sent again for as long as the connection is the trouble. */
   readonly query: (statement: string, params: ReadonlyArray<unknown>) => Effect.Effect<
     ReadonlyArray<ReadonlyArray<unknown>>,
@@ -105,12 +117,14 @@ export interface Engine {
     ReadonlyArray<ReadonlyArray<unknown>>,
     SqlError
   >
-  /** Whether the member was declared dead and has not come back yet. */
+  /** Whether that id was declared dead. */
   readonly isLost: () => boolean
-  /** Comes back under a new id after that one was lost, unless somebody else has seen to it. */
+  /** Goes on under the next id after that one was lost. The first room that does so joins anew, the others follow. */
   readonly rejoin: (lost: number) => Effect.Effect<void>
+  /** What the member itself may count on. */
+  readonly lease: Lease
   readonly hint: (hint: Hint) => void
-  /** Adds somebody who hears hints. After a time of possible deafness, everybody hears `"missed"`. */
+  /** Adds somebody who hears this room's hints. After a time of possible deafness, everybody hears `"missed"`. */
   readonly onHint: (heard: (hint: string) => void) => Effect.Effect<void, never, Scope.Scope>
 }
 
@@ -130,6 +144,19 @@ const rejoinAs = (connection: EngineConnection, lost: number, name: string, leas
     connection.use((session) => session.queryValues("SELECT holdfast.bury_members(ARRAY[$1::bigint])", [lost])),
     join(connection, name, leaseMillis)
   )
+
+/** A lane more for a member that is alive: its row is locked against being declared dead meanwhile. */
+const addLane = `
+INSERT INTO holdfast.lane (member)
+SELECT m.id FROM (SELECT id FROM holdfast.member WHERE id = $1 AND NOT dead FOR SHARE) m
+RETURNING id::float8`
+
+/** The member under one id: its lane, and those that rooms have opened, by their connections. */
+interface Standing {
+  readonly id: number
+  readonly lane: Lane
+  readonly opened: Map<EngineConnection, Lane>
+}
 
 /** Forgets members that died long ago, with their lanes. */
 const tidy = `
@@ -155,16 +182,23 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
   const ear = yield* session("listen", false)
 
   const now = () => clock.currentTimeMillisUnsafe()
+  const joinedAt = MemberLease.now(clock)
   const first = yield* join(committer, options.name, leaseMillis)
-  let current = { id: first.member, lane: makeLane(committer, first.lane, now) }
+  const lease = new MemberLease(clock, leaseMillis, joinedAt)
+  let current: Standing = { id: first.member, lane: makeLane(committer, first.lane, now), opened: new Map() }
   let lost = false
 
   // ------------------------------------------------------------------------------------------------ hints
 
   const outgoing = yield* Queue.unbounded<Hint>()
-  const ears = new Set<(hint: string) => void>()
-  const heard = (hint: string) => {
-    for (const ear of ears) ear(hint)
+  const rooms = new Map<string, Set<(hint: string) => void>>()
+  const missed = () => {
+    for (const ears of rooms.values()) for (const ear of ears) ear("missed")
+  }
+  const heard = (payload: string) => {
+    const [room, hint] = addressed(payload)
+    if (room === undefined) return missed()
+    for (const ear of rooms.get(room) ?? []) ear(hint)
   }
   yield* Effect.forkScoped(sendAll(heart, outgoing))
   yield* Effect.forkScoped(Effect.forever(
@@ -172,7 +206,7 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
       const id = current.id
       // Whatever was said while nobody listened is made up for by looking at everything once.
       return Effect.raceFirst(
-        listen(ear, id, heard, () => heard("missed")),
+        listen(ear, id, heard, missed),
         Effect.sleep("100 millis").pipe(Effect.repeat({ while: () => current.id === id }))
       )
     }).pipe(Effect.ignore, Effect.andThen(Effect.sleep("50 millis")))
@@ -183,23 +217,29 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
   const declareLost = Effect.suspend(() => {
     if (lost) return Effect.void
     lost = true
-    heard("missed")
+    lease.lapse()
+    missed()
     return Metric.update(lostMembers, 1)
   })
 
   const beat = Effect.gen(function*() {
     // To renew the lease is to say that things go on. A group that is stuck for a whole lease says the opposite.
-    const since = current.lane.busySince()
-    if (lost || (since !== undefined && now() - since > leaseMillis)) return
+    const isStuck = ({ busySince }: Lane): boolean => now() - (busySince() ?? now()) > leaseMillis
+    if (lost || [current.lane, ...current.opened.values()].some(isStuck)) return
     const id = current.id
-    const alive = yield* heart.use((session) =>
-      session.queryValues(
+    let sent = MemberLease.now(clock)
+    const alive = yield* heart.use((session) => {
+      sent = MemberLease.now(clock)
+      return session.queryValues(
         `UPDATE holdfast.member SET lease_until = clock_timestamp() + $2::float8 * interval '1 millisecond'
          WHERE id = $1 AND NOT dead RETURNING true`,
         [id, leaseMillis]
       )
-    )
-    if (alive.length === 0 && id === current.id) return yield* declareLost
+    })
+    if (id === current.id) {
+      if (alive.length === 0) return yield* declareLost
+      lease.renewed(sent)
+    }
     const [buried] = yield* heart.use((session) =>
       session.queryValues("SELECT buried IS NOT NULL FROM holdfast.bury_overdue_members($1, $2::float8)", [
         id,
@@ -207,7 +247,7 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
       ])
     )
     if (buried?.[0] === true) {
-      heard("missed")
+      missed()
       Queue.offerUnsafe(outgoing, { to: "everyone", payload: "missed" })
     }
   })
@@ -223,6 +263,8 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
       Effect.forever
     )
   )
+
+  yield* Effect.forkScoped(lease.watch)
 
   yield* untilAnswered(heart.use((session) => session.queryValues(tidy, []))).pipe(
     Effect.ignore,
@@ -246,33 +288,84 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
   )
 
   const one = Semaphore.makeUnsafe(1)
-  const rejoin = (lostId: number): Effect.Effect<void> =>
-    one.withPermit(
-      Effect.suspend(() =>
-        // By then it is buried for certain: nothing of it can be committed any more.
-        current.id !== lostId ?
-          Effect.void :
-          untilAnswered(rejoinAs(committer, lostId, options.name, leaseMillis)).pipe(
-            Effect.map((next) => {
-              current = { id: next.member, lane: makeLane(committer, next.lane, now) }
-              lost = false
-            }),
-            Effect.orDie
-          )
-      )
+
+  /** Nothing where the member has been declared dead meanwhile. */
+  const newLane = (connection: EngineConnection, member: number): Effect.Effect<Lane | undefined, SqlError> =>
+    Effect.map(
+      untilAnswered(connection.use((session) => session.queryValues(addLane, [BigInt(member)]))),
+      ([row]) => row === undefined ? undefined : makeLane(connection, Number(row[0]), now)
     )
 
-  return Member.of({
-    id: () => current.id,
-    trouble: () => committer.trouble() ?? reader.trouble(),
-    "~engine": {
-      lane: () => current.lane,
-      query: (statement, params) => untilAnswered(reader.use((session) => session.queryValues(statement, params))),
-      background: (statement, params) => untilAnswered(heart.use((session) => session.queryValues(statement, params))),
-      isLost: () => lost,
-      rejoin,
-      hint: (hint) => {
-        Queue.offerUnsafe(outgoing, hint)
+  const comeBack = (lostId: number): Effect.Effect<void, SqlError> =>
+    Effect.gen(function*() {
+      // Nothing counts on the id any more, and by then it is buried for certain: nothing of it can be committed.
+      lease.lapse()
+      let sent = MemberLease.now(clock)
+      const next = yield* untilAnswered(Effect.suspend(() => {
+        sent = MemberLease.now(clock)
+        return rejoinAs(committer, lostId, options.name, leaseMillis)
+      }))
+      const opened = new Map<EngineConnection, Lane>()
+      for (const connection of current.opened.keys()) {
+        const lane = yield* newLane(connection, next.member)
+        if (lane === undefined) return yield* comeBack(next.member)
+        opened.set(connection, lane)
+      }
+      current = { id: next.member, lane: makeLane(committer, next.lane, now), opened }
+      lost = false
+      lease.renewed(sent)
+    })
+
+  const rejoin = (lostId: number): Effect.Effect<void> =>
+    one.withPermit(Effect.suspend(() => current.id === lostId ? Effect.orDie(comeBack(lostId)) : Effect.void))
+
+  const openLane = Effect.fnUntraced(function*(name: string) {
+    const connection = yield* session(name, true)
+    yield* one.withPermit(Effect.gen(function*() {
+      let lane = yield* newLane(connection, current.id)
+      while (lane === undefined) {
+        yield* comeBack(current.id)
+        lane = yield* newLane(connection, current.id)
+      }
+      current.opened.set(connection, lane)
+    }))
+    yield* Effect.addFinalizer(() =>
+      Effect.sync(() => {
+        current.opened.delete(connection)
+      })
+    )
+    return connection
+  })
+
+  const query = (connection: EngineConnection): Engine["query"] => (statement, params) =>
+    untilAnswered(connection.use((session) => session.queryValues(statement, params)))
+
+  const enter = (room: string): Engine => {
+    const ears = rooms.get(room) ?? new Set()
+    rooms.set(room, ears)
+    /** Who the member is for this room: it stays so until the room knows better. */
+    let own = current
+    return {
+      id: () => own.id,
+      lane: () => own.lane,
+      // A room that does not know yet that its id is lost has the closed lane of that id.
+      openLane: (name) => Effect.map(openLane(name), (connection) => () => own.opened.get(connection) ?? own.lane),
+      query: query(reader),
+      background: query(heart),
+      isLost: () => own !== current || lost,
+      rejoin: (lostId) =>
+        Effect.suspend(() => own.id !== lostId ? Effect.void : rejoin(lostId)).pipe(
+          Effect.andThen(Effect.sync(() => {
+            own = current
+          }))
+        ),
+      lease: {
+        isHeld: () => own === current && lease.isHeld(),
+        held: lease.held,
+        onLapse: lease.onLapse
+      },
+      hint: ({ payload, to }) => {
+        Queue.offerUnsafe(outgoing, { to, payload: addressedTo(room, payload) })
       },
       onHint: (heard) =>
         Effect.acquireRelease(
@@ -285,6 +378,12 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
             })
         )
     }
+  }
+
+  return Member.of({
+    id: () => current.id,
+    trouble: () => committer.trouble() ?? reader.trouble(),
+    "~enter": enter
   })
 })
 

@@ -4,10 +4,11 @@
  */
 import { PgClient } from "@effect/sql-pg"
 import { assert, layer } from "@effect/vitest"
-import { Context, DateTime, Deferred, Effect, Exit, Fiber, Layer, Redacted, Schedule, Stream } from "effect"
+import { Context, DateTime, Deferred, Effect, Exit, Fiber, Layer, Redacted, Schedule, Schema, Stream } from "effect"
+import { Rpc } from "effect/rpc"
 import { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
-import { DurableAdmin, DurableNode, DurableStorage } from "holdfast/durable"
+import { DurableAdmin, DurableNode, DurableServer, DurableStorage } from "holdfast/durable"
 import * as CuttableProxy from "../support/CuttableProxy.ts"
 import * as Nodes from "../support/Nodes.ts"
 import * as TestPostgres from "../support/TestPostgres.ts"
@@ -182,6 +183,31 @@ for (const [name, StoreLive] of Nodes.stores) {
         const fresh = yield* admin.inspect("Journal", "no state yet")
         assert.deepInclude(fresh, { state: undefined, holder: undefined, lock: undefined, queue: 1 })
       }))
+
+    for (const persistence of ["whole", "incremental"] as const) {
+      it.effect(`shows a state that does not fit into a row, stored ${persistence}`, () =>
+        Effect.gen(function*() {
+          class Large extends DurableServer.make(`Large ${persistence}`, {
+            state: Schema.Struct({ name: Schema.String, texts: Schema.Array(Schema.String) }),
+            protocol: [Rpc.make("Put", { payload: { text: Schema.String } })],
+            persistence
+          }) {}
+          const LargeLive = Large.toLayer({
+            init: () => ({ name: "large", texts: [] }),
+            handlers: {
+              Put: ({ noReply, payload, state }) => noReply({ ...state, texts: [...state.texts, payload.text] })
+            }
+          })
+          const store = yield* Nodes.Store
+          const node = yield* store.start({ servers: LargeLive })
+          const large = (yield* node.run(Large.client()))("a")
+          const texts = Array.from({ length: 5 }, (_, n) => `${n} ${"å".repeat(3000)}`)
+          for (const text of texts) yield* large.cast.Put({ text })
+          const admin = yield* store.admin
+          const { state } = yield* admin.inspect(`Large ${persistence}`, "a")
+          assert.deepStrictEqual(JSON.parse(state ?? ""), { name: "large", texts })
+        }))
+    }
 
     it.effect("shows a state that is too large for one row as the JSON that it is", () =>
       Effect.gen(function*() {

@@ -13,8 +13,17 @@ import type { EngineConnection } from "./engineConnection.ts"
 /** What is sent: to one member, or to whoever is there. */
 export interface Hint {
   readonly to: number | "everyone"
-  /** What it is about, in at most 1,000 characters. */
+  /** What it is about, in at most 7,000 bytes. There is no `;` in it. */
   readonly payload: string
+}
+
+/** Hints of a room bear its name; one without is for all. */
+export const addressedTo = (room: string, hint: string): string => `${room}/${hint}`
+
+/** The room that a payload is for, and the hint itself. */
+export const addressed = (payload: string): readonly [room: string | undefined, hint: string] => {
+  const end = payload.indexOf("/")
+  return end < 0 ? [undefined, payload] : [payload.slice(0, end), payload.slice(end + 1)]
 }
 
 /** Where it is heard. */
@@ -53,7 +62,7 @@ export const sendAll = (connection: EngineConnection, hints: Queue.Dequeue<Hint>
 function* joined(hints: Iterable<string>): Generator<string> {
   let text = ""
   for (const hint of hints) {
-    if (text.length + hint.length + 1 > maxPayload) {
+    if (text !== "" && text.length + hint.length + 1 > maxPayload) {
       yield text
       text = ""
     }

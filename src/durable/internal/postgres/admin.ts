@@ -12,7 +12,7 @@ import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { isConnectionLost, withTransaction } from "../../../datastore/internal/lostConnection.ts"
 import { errorText, sqlState } from "../../../datastore/internal/sqlState.ts"
-import { channelOf } from "../../../member/internal/notifications.ts"
+import { addressedTo, channelOf } from "../../../member/internal/notifications.ts"
 import {
   type AdminStorage,
   type KindSummary,
@@ -27,7 +27,7 @@ import {
 } from "../../AdminStorage.ts"
 import type { Address, StoredMessage } from "../../DurableStorage.ts"
 import { storedText } from "../state/stored.ts"
-import { linesGrew } from "./hints.ts"
+import { linesGrew, room } from "./hints.ts"
 import { fragments } from "./statements.ts"
 
 // ------------------------------------------------------------------------------------------------ rows
@@ -283,7 +283,7 @@ export const make = (client: PgClient.PgClient): AdminStorage => {
   const wake = (server: number, holder: number | undefined, priority: boolean) =>
     Effect.forEach(
       linesGrew(holder, [server], priority),
-      ({ payload, to }) => Effect.ignore(sql`SELECT pg_notify(${channelOf(to)}, ${payload})`),
+      ({ payload, to }) => Effect.ignore(sql`SELECT pg_notify(${channelOf(to)}, ${addressedTo(room, payload)})`),
       { discard: true }
     )
 

@@ -1,0 +1,7 @@
+/**
+ * Suites that a backend of somebody else's can run: lists of cases, for any test runner. (`EmbeddedPostgres` has a path of its
+ * own, since it needs an optional peer.)
+ *
+ * @since 0.1.0
+ */
+export * as RegistrySuite from "./RegistrySuite.ts"
