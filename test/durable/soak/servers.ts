@@ -61,7 +61,7 @@ export class Account extends DurableServer.make("soak/Account", {
   ]
 }) {}
 
-export type AccountState = DurableServer.StateOf<typeof Account>
+export type AccountState = typeof Account.state.Type
 
 const mostWrong = 20
 
