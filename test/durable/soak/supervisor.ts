@@ -162,7 +162,7 @@ export const soak = Effect.fnUntraced(
     const stop = Effect.gen(function*() {
       const slot = yield* someone
       const process = slot?.process
-      if (process === undefined) return
+      if (slot === undefined || process === undefined) return
       const millis = leaseMillis * (yield* Random.nextBetween(0.5, 3))
       slot.ready = false
       done.stops++
