@@ -1,8 +1,8 @@
 import { PgClient } from "@effect/sql-pg"
-import { layer } from "@effect/vitest"
+import { describe, it, layer } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { type DurableStorage, MemoryStorage, PostgresStorage } from "holdfast/durable"
-import * as DurableStorageSuite from "holdfast/testing/DurableStorageSuite"
+import { DurableStorageSuite } from "holdfast/testing"
 import * as TestPostgres from "../support/TestPostgres.ts"
 
 /** Each node has a client and a membership of its own, as another process would. */
@@ -18,6 +18,12 @@ const backends: ReadonlyArray<readonly [string, Layer.Layer<DurableStorage.Durab
 
 for (const [name, backend] of backends) {
   layer(backend, { excludeTestServices: true })(`${name} conforms`, (it) => {
-    for (const { effect, name } of DurableStorageSuite.seam) it.effect(name, () => effect)
+    for (const { effect, name } of DurableStorageSuite.cases) it.effect(name, () => effect)
   })
 }
+
+describe("MemoryStorage, by the clock", () => {
+  for (const { effect, name } of DurableStorageSuite.clock) {
+    it.effect(name, () => Effect.provide(effect, Layer.fresh(MemoryStorage.layer)))
+  }
+})

@@ -30,7 +30,7 @@ export const join = Effect.flatMap(
 )
 
 /** Two processes on one store. */
-export const two = Effect.all({ first: join, second: join })
+export const two = Effect.all({ first: join, second: join }, { concurrency: "unbounded" })
 
 /** A server that a node holds, with its name. */
 export interface Held extends Claimed {

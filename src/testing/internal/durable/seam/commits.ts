@@ -27,8 +27,8 @@ import {
 
 /** A backend may have a shorter way for groups in which servers only change their state. */
 const shapes = [
-  ["that only changes its state", {}],
-  ["that does more", { outcomes: [outcome("k", "{}")] }]
+  ["with nothing but a state", {}],
+  ["with more than a state", { outcomes: [outcome("k", "{}")] }]
 ] as const
 
 const fences = shapes.flatMap(([shape, more]) => [
@@ -67,7 +67,7 @@ const fences = shapes.flatMap(([shape, more]) => [
   ),
 
   define(
-    `of steps ${shape} that start from one version at the same time, one is done`,
+    `of steps ${shape}, from one version and at the same time, one is done`,
     Effect.gen(function*() {
       const nodes = [yield* join, yield* join, yield* join]
       const [holder] = nodes
