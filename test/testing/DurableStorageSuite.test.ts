@@ -18,7 +18,9 @@ const backends: ReadonlyArray<readonly [string, Layer.Layer<DurableStorage.Durab
 
 for (const [name, backend] of backends) {
   layer(backend, { excludeTestServices: true })(`${name} conforms`, (it) => {
-    for (const { effect, name } of DurableStorageSuite.cases) it.effect(name, () => effect)
+    for (const { effect, name } of DurableStorageSuite.cases) {
+      it.effect(name, () => effect, { concurrent: true, timeout: 60_000 })
+    }
   })
 }
 

@@ -5,6 +5,8 @@
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
+import type * as Scope from "effect/Scope"
+import type * as DurableServer from "../../../../durable/DurableServer.ts"
 import { define, eventually, holds, same, soon } from "../../cases.ts"
 import { start } from "../nodes.ts"
 import { makeWorld, tank } from "../servers.ts"
@@ -12,39 +14,66 @@ import { makeWorld, tank } from "../servers.ts"
 const now = { startImmediately: true }
 const patient = { timeout: "20 seconds" } as const
 
-/** A tank whose filling goes on until `finish`. */
+/** Tanks, each filling of which goes on until it is told to `finish`. */
 const gated = Effect.gen(function*() {
   const { live, Tank } = yield* tank
-  const gate = yield* Latch.make()
-  const world = makeWorld(() => gate.await)
-  const filling = (count: number) =>
-    eventually(`filling has begun ${count} times`, Effect.sync(() => world.attempts.length), (begun) => begun >= count)
-  return { Tank, live: () => live(world), world, filling, finish: gate.open }
+  const gates = new Map<string, Latch.Latch>()
+  const gate = (what: string) => {
+    const there = gates.get(what) ?? Latch.makeUnsafe()
+    gates.set(what, there)
+    return there
+  }
+  const world = makeWorld((what) => gate(what).await)
+  return {
+    Tank,
+    live: () => live(world),
+    world,
+    /** Waits until it has begun. */
+    filling: (what: string) =>
+      eventually(`"${what}" is begun`, Effect.sync(() => world.attempts.slice()), (begun) => begun.includes(what)),
+    finish: (what: string) => gate(what).open
+  }
 })
 
-const lockedBy = (["cast", "call", "priority call"] as const).map((way) =>
+/** A case for a holder and whoever sends to it: the holder itself, and another node. */
+const fromBoth = (
+  name: string,
+  body: (
+    tanks: Effect.Success<typeof gated>,
+    ref: DurableServer.Ref<Effect.Success<typeof gated>["Tank"]>,
+    where: string
+  ) => Effect.Effect<void, unknown, Scope.Scope>
+) =>
   define(
-    `lock by ${way}${way === "cast" ? "" : ": the reply arrives after what goes on under it"}`,
+    name,
     Effect.gen(function*() {
-      for (const where of ["here", "from elsewhere"]) {
-        const { Tank, filling, finish, live } = yield* gated
-        const holder = yield* start({ servers: live() })
-        const sender = where === "here" ? holder : yield* start()
-        const ref = (yield* sender.run(Tank.client()))("tank")
-        const calls = way === "priority call" ? ref.priorityCall : ref.call
-        const locking: Fiber.Fiber<unknown, unknown> = yield* Effect.forkChild(
-          way === "cast" ? ref.cast.Fill({ what: "a" }) : calls.Fill({ what: "a" }, patient),
-          now
-        )
-        yield* filling(1)
-        if (way === "cast") yield* soon("the cast is acknowledged while it goes on", Fiber.join(locking))
-        yield* same("while it goes on", yield* ref.priorityCall.Look(), { filling: 1, full: [] })
-        if (way !== "cast") yield* holds("the caller still waits", locking.pollUnsafe() === undefined)
-        yield* finish
-        const reply = yield* soon("it ends", Fiber.join(locking))
-        if (way !== "cast") yield* same("the reply", reply, ["a"])
-        yield* same("afterwards", yield* ref.call.Look(undefined, patient), { filling: 0, full: ["a"] })
+      const tanks = yield* gated
+      const holder = yield* start({ servers: tanks.live() })
+      const producer = yield* start()
+      for (const [where, sender] of [["here", holder], ["from elsewhere", producer]] as const) {
+        yield* (yield* holder.run(tanks.Tank.client()))(where).call.Look()
+        yield* body(tanks, (yield* sender.run(tanks.Tank.client()))(where), where)
       }
+    })
+  )
+
+const lockedBy = (["cast", "call", "priority call"] as const).map((way) =>
+  fromBoth(
+    `lock by ${way}${way === "cast" ? "" : ": the reply arrives after what goes on under it"}`,
+    Effect.fnUntraced(function*({ filling, finish }, ref, where) {
+      const calls = way === "priority call" ? ref.priorityCall : ref.call
+      const locking: Fiber.Fiber<unknown, unknown> = yield* Effect.forkChild(
+        way === "cast" ? ref.cast.Fill({ what: where }) : calls.Fill({ what: where }, patient),
+        now
+      )
+      yield* filling(where)
+      if (way === "cast") yield* soon("the cast is acknowledged while it goes on", Fiber.join(locking))
+      yield* same("while it goes on", yield* ref.priorityCall.Look(), { filling: 1, full: [] })
+      if (way !== "cast") yield* holds("the caller still waits", locking.pollUnsafe() === undefined)
+      yield* finish(where)
+      const reply = yield* soon("it ends", Fiber.join(locking))
+      if (way !== "cast") yield* same("the reply", reply, [where])
+      yield* same("afterwards", yield* ref.call.Look(undefined, patient), { filling: 0, full: [where] })
     })
   )
 )
@@ -52,24 +81,16 @@ const lockedBy = (["cast", "call", "priority call"] as const).map((way) =>
 export const locks = [
   ...lockedBy,
 
-  define(
+  fromBoth(
     "casts wait behind a lock and run after it, in their order",
-    Effect.gen(function*() {
-      for (const where of ["here", "from elsewhere"]) {
-        const { Tank, filling, finish, live } = yield* gated
-        const holder = yield* start({ servers: live() })
-        const sender = where === "here" ? holder : yield* start()
-        const ref = (yield* sender.run(Tank.client()))("tank")
-        yield* ref.cast.Fill({ what: "a" })
-        yield* filling(1)
-        // They are told as soon as they are durable, though their turn has not come.
-        for (const what of ["b", "c", "d"]) {
-          yield* soon("a cast behind the lock is acknowledged", ref.cast.Add({ what }))
-        }
-        yield* same("while it goes on", (yield* ref.priorityCall.Look()).full, [])
-        yield* finish
-        yield* same("afterwards", (yield* ref.call.Look(undefined, patient)).full, ["a", "b", "c", "d"])
-      }
+    Effect.fnUntraced(function*({ filling, finish }, ref, where) {
+      yield* ref.cast.Fill({ what: where })
+      yield* filling(where)
+      // They are told as soon as they are durable, though their turn has not come.
+      for (const what of ["b", "c", "d"]) yield* soon("a cast behind the lock is acknowledged", ref.cast.Add({ what }))
+      yield* same("while it goes on", (yield* ref.priorityCall.Look()).full, [])
+      yield* finish(where)
+      yield* same("afterwards", (yield* ref.call.Look(undefined, patient)).full, [where, "b", "c", "d"])
     })
   ),
 
@@ -80,12 +101,12 @@ export const locks = [
       const [first, second] = [yield* start({ servers: live() }), yield* start({ servers: live() })]
       const [here, there] = [(yield* first.run(Tank.client()))("tank"), (yield* second.run(Tank.client()))("tank")]
       yield* here.cast.Fill({ what: "a" })
-      yield* filling(1)
+      yield* filling("a")
       const looking = yield* Effect.forkChild(there.call.Look(undefined, patient), now)
       yield* there.cast.Add({ what: "b" })
       yield* same("what has priority does not wait", (yield* there.priorityCall.Look()).filling, 1)
       yield* holds("the second consumer's call waits", looking.pollUnsafe() === undefined)
-      yield* finish
+      yield* finish("a")
       yield* same("what it sees", yield* soon("it is answered", Fiber.join(looking)), { filling: 0, full: ["a"] })
       yield* same("and what it sent behind that", (yield* there.call.Look()).full, ["a", "b"])
       yield* same("how often it was filled", world.attempts, ["a"])
@@ -103,10 +124,11 @@ export const locks = [
       const looking = yield* Effect.forkChild(ref.call.Look(undefined, patient), now)
       const again = yield* Effect.forkChild(ref.call.Fill({ what: "b" }, patient), now)
       yield* start({ servers: live() })
-      yield* filling(1)
+      yield* filling("a")
       yield* same("what has priority does not wait", (yield* ref.priorityCall.Look()).filling, 1)
       yield* holds("both calls wait", looking.pollUnsafe() === undefined && again.pollUnsafe() === undefined)
-      yield* finish
+      yield* finish("a")
+      yield* finish("b")
       yield* same("the first", yield* soon("it is answered", Fiber.join(looking)), { filling: 0, full: ["a"] })
       yield* same("the second, which locks again", yield* soon("it is answered", Fiber.join(again)), ["a", "b"])
     })
@@ -116,7 +138,8 @@ export const locks = [
     "state from handleLocked persists across a restart",
     Effect.gen(function*() {
       const { Tank, finish, live, world } = yield* gated
-      yield* finish
+      yield* finish("a")
+      yield* finish("b")
       const first = yield* start({ servers: live() })
       yield* (yield* first.run(Tank.client()))("tank").call.Fill({ what: "a" })
       yield* first.close
@@ -128,26 +151,20 @@ export const locks = [
     })
   ),
 
-  define(
+  fromBoth(
     "a priority message during a lock that changes the state, then unlock: both effects are there",
-    Effect.gen(function*() {
-      for (const where of ["here", "from elsewhere"]) {
-        const { Tank, filling, finish, live } = yield* gated
-        const holder = yield* start({ servers: live() })
-        const sender = where === "here" ? holder : yield* start()
-        const ref = (yield* sender.run(Tank.client()))("tank")
-        const locking = yield* Effect.forkChild(ref.call.Fill({ what: "filled" }, patient), now)
-        yield* filling(1)
-        yield* ref.priorityCall.Add({ what: "urgent call" })
-        yield* ref.priorityCast.Add({ what: "urgent cast" })
-        yield* same("under the lock", (yield* ref.priorityCall.Look()).full, ["urgent call", "urgent cast"])
-        yield* finish
-        yield* soon("it ends", Fiber.join(locking))
-        yield* same("afterwards", yield* ref.call.Look(undefined, patient), {
-          filling: 0,
-          full: ["urgent call", "urgent cast", "filled"]
-        })
-      }
+    Effect.fnUntraced(function*({ filling, finish }, ref, where) {
+      const locking = yield* Effect.forkChild(ref.call.Fill({ what: where }, patient), now)
+      yield* filling(where)
+      yield* ref.priorityCall.Add({ what: "urgent call" })
+      yield* ref.priorityCast.Add({ what: "urgent cast" })
+      yield* same("under the lock", (yield* ref.priorityCall.Look()).full, ["urgent call", "urgent cast"])
+      yield* finish(where)
+      yield* soon("it ends", Fiber.join(locking))
+      yield* same("afterwards", yield* ref.call.Look(undefined, patient), {
+        filling: 0,
+        full: ["urgent call", "urgent cast", where]
+      })
     })
   ),
 
@@ -160,7 +177,7 @@ export const locks = [
       const ref = (yield* producer.run(Tank.client()))("tank")
       yield* (yield* holder.run(Tank.client()))("tank").call.Look()
       const locking = yield* Effect.forkChild(ref.call.Fill({ what: "a" }, patient), now)
-      yield* filling(1)
+      yield* filling("a")
       yield* ref.cast.Add({ what: "behind" })
       const next = yield* start({ servers: live() })
       yield* holder.lose
@@ -170,7 +187,7 @@ export const locks = [
         (yield* (yield* next.run(Tank.client()))("tank").priorityCall.Look(undefined, patient)).full,
         []
       )
-      yield* finish
+      yield* finish("a")
       yield* same("the reply", yield* soon("the caller is answered", Fiber.join(locking)), ["a"])
       yield* same("what comes of it", yield* ref.call.Look(undefined, patient), { filling: 0, full: ["a", "behind"] })
       yield* holds("it was begun again", world.attempts.length <= 3, world.attempts)

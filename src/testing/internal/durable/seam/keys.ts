@@ -4,13 +4,13 @@
 import * as Effect from "effect/Effect"
 import type { StoredMessage } from "../../../../durable/DurableStorage.ts"
 import { define, same } from "../../cases.ts"
-import { again, claimNew, enqueue, later, lineOf, numbering, outcome, step, tags, two } from "../steps.ts"
+import { again, claimNew, enqueue, join, later, lineOf, numbering, outcome, step, tags, two } from "../steps.ts"
 
 export const keys = [
   define(
     "a late answer is kept where there is none yet, and refuses nothing where there is one",
     Effect.gen(function*() {
-      const { first } = yield* two
+      const first = yield* join
       const server = yield* claimNew(first)
       const given = [
         outcome("k", undefined),
@@ -33,7 +33,7 @@ export const keys = [
   define(
     "all keys of a member that are answered already are told, with their answers",
     Effect.gen(function*() {
-      const { first } = yield* two
+      const first = yield* join
       const server = yield* claimNew(first)
       yield* first.commit([step(server, { outcomes: [outcome("a", "\"1\""), outcome("b", "{\"ü\":2}")] })])
       const again = [outcome("new", "\"\""), outcome("b", "\"\""), outcome("a", "\"\"")]
@@ -55,7 +55,7 @@ export const keys = [
   define(
     "a key belongs to its server: the same one to another server is another",
     Effect.gen(function*() {
-      const { first } = yield* two
+      const first = yield* join
       const { to } = numbering()
       const [one, other] = [yield* claimNew(first), yield* claimNew(first)]
       const keyed = { outcomes: [outcome("k", "\"\"")] }
