@@ -65,7 +65,8 @@ export const soon = <A, E, R>(what: string, effect: Effect.Effect<A, E, R>): Eff
 export const eventually = Effect.fnUntraced(function*<A, E, R>(
   what: string,
   ask: Effect.Effect<A, E, R>,
-  isRight: (answer: A) => boolean
+  isRight: (answer: A) => boolean,
+  within: Duration.Input = "15 seconds"
 ) {
   let last: { readonly answer: A } | undefined
   return yield* ask.pipe(
@@ -73,8 +74,8 @@ export const eventually = Effect.fnUntraced(function*<A, E, R>(
     Effect.delay("2 millis"),
     Effect.repeat({ until: isRight }),
     Effect.timeoutOrElse({
-      duration: "15 seconds",
-      orElse: () => unmet(`${what}\n  after 15 seconds: ${last === undefined ? "no answer" : show(last.answer)}`)
+      duration: within,
+      orElse: () => unmet(`${what}\n  in the end: ${last === undefined ? "no answer" : show(last.answer)}`)
     })
   )
 })

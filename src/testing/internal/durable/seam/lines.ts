@@ -253,7 +253,8 @@ export const lines = [
         eventually(
           what,
           Effect.sync(() => heard.slice()),
-          (hints) => hints.some((hint) => hint._tag === "Everything" || isIt(hint))
+          (hints) => hints.some((hint) => hint._tag === "Everything" || isIt(hint)),
+          "4 seconds"
         )
       for (const priority of [false, true]) {
         yield* second.commit([enqueue(to(server, second, { priority }))])
