@@ -151,6 +151,8 @@ describe("the package", () => {
       "/durable",
       "/datastore",
       "/member",
+      "/registry",
+      "/testing",
       "/dbtypes/IntegerRange",
       "/durable/DurableServer",
       "/testing/EmbeddedPostgres"
@@ -170,8 +172,10 @@ describe("the package", () => {
     assert.includeMembers(names.get("") ?? [], ["DbTypes", "IntegerRange", "Interval"])
     assert.includeMembers(names.get("/durable/DurableServer") ?? [], ["make"])
     assert.includeMembers(names.get("/dbtypes/IntegerRange") ?? [], ["IntegerRange", "fromString", "make"])
+    assert.includeMembers(names.get("/registry") ?? [], ["ProfileRegistry", "PostgresBackend", "RegistryBackend"])
+    assert.includeMembers(names.get("/testing") ?? [], ["DurableStorageSuite", "RegistrySuite"])
     // The optional peers are not installed here: whatever needs them has a path of its own.
-    assert.notInclude(names.get("") ?? [], "EmbeddedPostgres")
+    for (const path of ["", "/testing"]) assert.notInclude(names.get(path) ?? [], "EmbeddedPostgres")
   })
 
   it("type-checks in a strict program, and runs", async () => {
@@ -202,6 +206,7 @@ describe("the package", () => {
       "holdfast/durable/internal/definition",
       "holdfast/datastore/internal/identifier",
       "holdfast/member/internal/lane",
+      "holdfast/registry/internal/holders",
       "holdfast/testing/internal/keeper",
       "holdfast/index",
       "holdfast/durable/index",

@@ -7,6 +7,12 @@ import process from "node:process"
 
 const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"))
 
+// Whoever reads what is said may have had enough of it, as `head` has.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error
+  process.exit(0)
+})
+
 import("./holdfast.ts").then(({ run }) => run(version), (error: NodeJS.ErrnoException) => {
   if (error.code !== "ERR_MODULE_NOT_FOUND") {
     throw error

@@ -14,7 +14,7 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
-import { type AdminInput, checkAdmin, DbServer } from "../datastore/DatastoreOptions.ts"
+import { type AdminInput, checkAdmin, DbServer, type Input } from "../datastore/DatastoreOptions.ts"
 
 /** The command line or the configuration file is wrong. */
 export class ConfigurationInvalid extends Schema.TaggedError<ConfigurationInvalid>("holdfast/cli/ConfigurationInvalid")(
@@ -70,6 +70,9 @@ const ConfigurationFile = Schema.Struct({
 
 type ConfigurationFile = typeof ConfigurationFile.Type
 
+/** The file that is read where none is named. */
+export const defaultFile = "holdfast.toml"
+
 /** Where migrations come from, with paths that are good from where the command runs. */
 export interface MigrationSettings {
   readonly type: string | undefined
@@ -84,6 +87,13 @@ export interface MigrationSettings {
 
 export interface Configuration {
   readonly options: Effect.Effect<AdminInput, ConfigurationInvalid>
+  /**
+   * The datastore with one of its contexts and nothing else, no other password among it: the context of that name, or the first
+   * one that may log in and use the library's tables.
+   */
+  readonly asContext: (
+    name: string | undefined
+  ) => Effect.Effect<{ readonly name: string; readonly input: Input }, ConfigurationInvalid>
   readonly databaseName: string
   readonly migrations: MigrationSettings
 }
@@ -96,19 +106,25 @@ const describe = (issue: SchemaIssue.Issue): string =>
     `${(path ?? []).map((part) => String(typeof part === "object" ? part.key : part)).join(".")}: ${message}`
   ).join("; ")
 
-/** What `HOLDFAST_DATABASE_URL` says, without its database: that is the file's. */
-const fromUrl = Effect.fnUntraced(function*(invalid: (problem: string) => ConfigurationInvalid) {
+/** `HOLDFAST_DATABASE_URL`, in parts. */
+const urlParts = Effect.fnUntraced(function*(invalid: (problem: string) => ConfigurationInvalid) {
   const given = yield* Effect.orDie(Config.option(Config.Redacted("HOLDFAST_DATABASE_URL")))
   if (Option.isNone(given) || Redacted.value(given.value) === "") {
     return undefined
   }
   const wrong = () =>
     invalid("HOLDFAST_DATABASE_URL must be a URL such as postgresql://user:password@host:5432/postgres")
-  const url = yield* Effect.try({ try: () => partsOf(new URL(Redacted.value(given.value))), catch: wrong })
-  if (!["postgres:", "postgresql:"].includes(url.protocol) || url.host === "" || url.databaseRole === "") {
+  const parts = yield* Effect.try({ try: () => partsOf(new URL(Redacted.value(given.value))), catch: wrong })
+  if (!["postgres:", "postgresql:"].includes(parts.protocol) || parts.host === "" || parts.databaseRole === "") {
     return yield* wrong()
   }
-  return {
+  return { ...parts, url: given.value }
+})
+
+/** What `HOLDFAST_DATABASE_URL` says, without its database: that is the file's. */
+const fromUrl = Effect.fnUntraced(function*(invalid: (problem: string) => ConfigurationInvalid) {
+  const url = yield* urlParts(invalid)
+  return url === undefined ? undefined : {
     dbServer: {
       host: url.host,
       ...(url.port === "" ? {} : { port: Number(url.port) }),
@@ -122,6 +138,21 @@ const fromUrl = Effect.fnUntraced(function*(invalid: (problem: string) => Config
   }
 })
 
+/** The database that `HOLDFAST_DATABASE_URL` names, where it is set; and what errors call it. */
+export const databaseOfUrl = Effect.map(
+  urlParts((problem) => new ConfigurationInvalid({ file: "environment", problem })),
+  (url) =>
+    url === undefined ? undefined : {
+      url: url.url,
+      target: {
+        host: url.host,
+        port: Number(url.port || 5432),
+        databaseName: url.database === "" ? url.databaseRole : url.database,
+        databaseRole: url.databaseRole
+      }
+    }
+)
+
 /** Throws where an escape in the URL is none. */
 const partsOf = (url: URL) => ({
   protocol: url.protocol,
@@ -133,19 +164,68 @@ const partsOf = (url: URL) => ({
   database: decodeURIComponent(url.pathname.slice(1))
 })
 
+/** The password that an environment variable holds, where one is named. */
+const passwordOf = Effect.fnUntraced(function*(
+  invalid: (problem: string) => ConfigurationInvalid,
+  field: string,
+  from: typeof FromEnvironment.Type | undefined
+) {
+  if (from === undefined) {
+    return {}
+  }
+  const value = yield* Effect.orDie(Config.option(Config.Redacted(from.env)))
+  return Option.isNone(value)
+    ? yield* invalid(`${field}: the environment variable ${from.env} is not set`)
+    : { databasePassword: value.value }
+})
+
+const contextOf = (
+  invalid: (problem: string) => ConfigurationInvalid,
+  name: string,
+  { databasePassword, ...context }: typeof Context.Type
+) =>
+  Effect.map(
+    passwordOf(invalid, `contexts.${name}.databasePassword`, databasePassword),
+    (secret) => ({ ...context, ...secret })
+  )
+
+const asContext = Effect.fnUntraced(function*(
+  configuration: ConfigurationFile,
+  invalid: (problem: string) => ConfigurationInvalid,
+  given: string | undefined
+) {
+  const { contexts, databaseName, owner } = configuration
+  const dbServer = (yield* fromUrl(invalid))?.dbServer ?? configuration.dbServer
+  if (dbServer === undefined) {
+    return yield* invalid("dbServer: is missing, and HOLDFAST_DATABASE_URL is not set")
+  }
+  const name = given ??
+    Object.keys(contexts).find((name) =>
+      contexts[name]?.loginContext !== false && contexts[name]?.libraryAccess !== false
+    )
+  if (name === undefined) {
+    return yield* invalid("contexts: none of them may log in and use the library's tables")
+  }
+  const context = Object.hasOwn(contexts, name) ? contexts[name] : undefined
+  if (context === undefined) {
+    return yield* invalid(`contexts: there is no ${JSON.stringify(name)}`)
+  }
+  const input = yield* contextOf(invalid, name, context)
+  return {
+    name,
+    input: {
+      databaseName,
+      dbServer,
+      owner,
+      contexts: { [name]: { ...input, startContext: true, startingPoolSize: 1 } }
+    }
+  }
+})
+
 const optionsOf = Effect.fnUntraced(function*(
   configuration: ConfigurationFile,
   invalid: (problem: string) => ConfigurationInvalid
 ): Effect.fn.Return<AdminInput, ConfigurationInvalid> {
-  const password = Effect.fnUntraced(function*(field: string, from: typeof FromEnvironment.Type | undefined) {
-    if (from === undefined) {
-      return {}
-    }
-    const value = yield* Effect.orDie(Config.option(Config.Redacted(from.env)))
-    return Option.isNone(value)
-      ? yield* invalid(`${field}: the environment variable ${from.env} is not set`)
-      : { databasePassword: value.value }
-  })
   const url = yield* fromUrl(invalid)
   const { admin, contexts, databaseName, owner } = configuration
   const dbServer = url?.dbServer ?? configuration.dbServer
@@ -157,11 +237,7 @@ const optionsOf = Effect.fnUntraced(function*(
   }
   const contextInputs = yield* Effect.forEach(
     Object.entries(contexts),
-    ([name, { databasePassword, ...context }]) =>
-      Effect.map(
-        password(`contexts.${name}.databasePassword`, databasePassword),
-        (secret) => [name, { ...context, ...secret }] as const
-      )
+    ([name, context]) => Effect.map(contextOf(invalid, name, context), (input) => [name, input] as const)
   )
   const { databasePassword, ...adminRole } = admin ?? { databaseRole: "" }
   return {
@@ -169,7 +245,7 @@ const optionsOf = Effect.fnUntraced(function*(
     dbServer,
     owner,
     contexts: Object.fromEntries(contextInputs),
-    admin: url?.admin ?? { ...adminRole, ...(yield* password("admin.databasePassword", databasePassword)) }
+    admin: url?.admin ?? { ...adminRole, ...(yield* passwordOf(invalid, "admin.databasePassword", databasePassword)) }
   }
 })
 
@@ -201,6 +277,7 @@ export const read = Effect.fnUntraced(
         yield* Effect.mapError(checkAdmin(options), (error) => invalid(error.message))
         return options
       }),
+      asContext: (name) => asContext(configuration, invalid, name),
       migrations: {
         type: migrations?.type,
         source: below(migrations?.source ?? "database"),

@@ -4,35 +4,28 @@
  */
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
-import * as Prompt from "effect/cli/Prompt"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Stdio from "effect/Stdio"
 import * as DatastoreAdmin from "../datastore/DatastoreAdmin.ts"
 import * as Migrations from "../datastore/Migrations.ts"
 import { migrations as durable } from "../durable/PostgresStorage.ts"
 import { migrations as member } from "../member/Member.ts"
-import { type Configuration, ConfigurationInvalid, read } from "./configuration.ts"
-import { Ended, exitCodes, NotConfirmed, progress, reportFailures, result } from "./output.ts"
+import { type Configuration, ConfigurationInvalid, defaultFile, read } from "./configuration.ts"
+import { confirm, yes } from "./confirmation.ts"
+import { Ended, exitCodes, progress, reportFailures, result } from "./output.ts"
 
 const shared = {
   config: Flag.String("config").pipe(
     Flag.withAlias("c"),
-    Flag.withDescription("The configuration file (default: holdfast.toml)"),
-    Flag.withDefault("holdfast.toml")
+    Flag.withDescription(`The configuration file (default: ${defaultFile})`),
+    Flag.withDefault(defaultFile)
   ),
   json: Flag.Boolean("json").pipe(
     Flag.withDescription("Print the result as one JSON value"),
     Flag.withDefault(false)
   )
 }
-
-const yes = Flag.Boolean("yes").pipe(
-  Flag.withAlias("y"),
-  Flag.withDescription("Do it without asking"),
-  Flag.withDefault(false)
-)
 
 const example = `A datastore in holdfast.toml:
 
@@ -312,22 +305,6 @@ const drop = Command.make(
       })
     )
 ).pipe(Command.withDescription("Drops the database and its roles, once it is confirmed. There is no way back."))
-
-/** Asks before something is destroyed. Where nobody can be asked, only `--yes` will do. */
-const confirm = Effect.fnUntraced(function*(confirmed: boolean, message: string) {
-  if (confirmed) {
-    return
-  }
-  const stdinIsTerminal = yield* (yield* Stdio.Stdio).stdinIsTerminal
-  const answer = stdinIsTerminal
-    ? yield* Prompt.run(Prompt.Confirm({ message })).pipe(Effect.orElseSucceed(() => false))
-    : false
-  if (!answer) {
-    return yield* new NotConfirmed({
-      message: stdinIsTerminal ? "nothing was done" : "nothing was done: say --yes to confirm"
-    })
-  }
-})
 
 /** `holdfast db` and all below it. */
 export const command = db.pipe(

@@ -549,6 +549,24 @@ export interface Ref<Self extends Any> {
 }
 
 /**
+ * How states are stored.
+ *
+ * - `"whole"`: encoded as a whole with every step, and above 3 KB written in the pieces that have changed. What a step costs this
+ *   process grows with the state.
+ * - `"incremental"`: field by field, and the lists among the fields item by item, where items have an `id` that is a string or a
+ *   number. What a step costs depends on what it changes, however large the state is. Offered where the state's schema has
+ *   fields: a `Schema.Struct` or a `Schema.Class`.
+ *
+ * Each reads what the other has stored, so a definition may change from one to the other.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Persistence<State extends Durable> = State extends { readonly fields: Schema.Struct.Fields }
+  ? "whole" | "incremental"
+  : "whole"
+
+/**
  * From the JSON of a state of one version to the JSON of the next. It is a function of its argument alone: it is run whenever such
  * a state is loaded, until one of today's is stored.
  *
@@ -594,6 +612,45 @@ type MigrateOption<V extends number> = [V] extends [1] ? { readonly migrate?: un
  * reads what is stored gets the next version, and `migrate` the step that leads there. A state of an older version is taken
  * through the steps when its server is loaded, and stored anew with the next step that changes it. A state of a newer version,
  * from a process that has been replaced already, is left alone, for a process that knows it: see `StateTooNew`.
+ *
+ * `persistence` says how states are stored, `"whole"` unless given. With `"incremental"` a field that is still the same value as
+ * before is taken to be unchanged, and so is an item of a list: a state of 1 MB of which one field changes costs little more
+ * than a small one. Make new values of what changes, and leave the rest as it is; where a field is a class, give instances of it.
+ * The order of a list's items is kept, and moving one writes that one. Two items of a list with the same `id` are a failed
+ * attempt that names the field.
+ *
+ * **Example** (A large state, of which each step changes little)
+ *
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Rpc } from "effect/rpc"
+ * import { DurableServer } from "holdfast/durable"
+ *
+ * const Task = Schema.Struct({ id: Schema.String, title: Schema.String, done: Schema.Boolean })
+ *
+ * class Board extends DurableServer.make("Board", {
+ *   state: Schema.Struct({ title: Schema.String, tasks: Schema.Array(Task) }),
+ *   protocol: [
+ *     Rpc.make("Add", { payload: { id: Schema.String, title: Schema.String } }),
+ *     Rpc.make("Finish", { payload: { id: Schema.String } })
+ *   ],
+ *   persistence: "incremental"
+ * }) {}
+ *
+ * export const BoardLive = Board.toLayer({
+ *   init: (title) => ({ title, tasks: [] }),
+ *   handlers: {
+ *     Add: ({ noReply, payload, state }) =>
+ *       noReply({ ...state, tasks: [{ ...payload, done: false }, ...state.tasks] }),
+ *     // Writes this one task, of however many there are.
+ *     Finish: ({ noReply, payload, state }) =>
+ *       noReply({
+ *         ...state,
+ *         tasks: state.tasks.map((task) => task.id === payload.id ? { ...task, done: true } : task)
+ *       })
+ *   }
+ * })
+ * ```
  *
  * **Example** (A counter)
  *
@@ -657,11 +714,12 @@ export const make = <
     readonly key?: Key | undefined
     readonly info?: Info | undefined
     readonly stateVersion?: Version | undefined
+    readonly persistence?: Persistence<State> | undefined
   } & MigrateOption<Version>
 ): DurableServer<Kind, State, Protocol[number], Key, Info> => {
   const versions = stateVersions.compile(kind, options.stateVersion ?? 1, options.migrate ?? {})
   const { info = Schema.Never, key = Schema.String, protocol, state } = options
-  const definition = compile(kind, state, protocol, key, info, versions)
+  const definition = compile(kind, state, protocol, key, info, versions, options.persistence)
   class Definition {
     static readonly [TypeId]: TypeId = TypeId
     static readonly kind = kind

@@ -105,8 +105,10 @@ export interface Claimed {
   readonly taken: number
   /** The last position in line that was given out. */
   readonly pushed: number
-  /** The encoded state; `undefined` as long as no message was ever handled. */
+  /** The encoded state, or where it is kept in fragments, its head; `undefined` as long as no message was ever handled. */
   readonly state: string | undefined
+  /** The fragments of the state, all of them as of `version`, in any order. */
+  readonly fragments: ReadonlyArray<Fragment>
   /** The version of the definition that the state was stored by: 1 unless a step said otherwise. */
   readonly stateVersion: number
   /** The message that locked the server, where what it began is not over. */
@@ -122,6 +124,30 @@ export interface Claimed {
 export interface Killed {
   readonly id: number
   readonly version: number
+}
+
+/**
+ * A fragment of a state that is too large to be written as a whole with every step: 8 KB at most.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Fragment {
+  /** Given by the holder: each fragment of a server has its own. */
+  readonly number: number
+  readonly text: string
+}
+
+/**
+ * What becomes of a fragment: it is written, whether it was there or not, or it goes.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface FragmentChange {
+  readonly number: number
+  /** `undefined`: it goes. */
+  readonly text: string | undefined
 }
 
 /**
@@ -265,8 +291,10 @@ export interface Transition {
   readonly taken: number
   /** Positions behind that which are consumed out of their turn. */
   readonly consumed: ReadonlyArray<number>
-  /** The new state, encoded; `undefined` where it stays. */
+  /** The new state, encoded, or its head; `undefined` where that stays. */
   readonly state: string | undefined
+  /** The fragments of the state that change, each once; all others stay. */
+  readonly fragments: ReadonlyArray<FragmentChange>
   /** The version of the definition that the state is stored by, where that changes. */
   readonly stateVersion?: number | undefined
   /** The message that locks the server from now on, or none; `undefined` where that stays. */

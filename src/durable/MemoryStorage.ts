@@ -11,6 +11,8 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import { Gathering } from "../member/internal/gathering.ts"
+import type { RetryVerdict } from "./AdminStorage.ts"
 import {
   type Address,
   type Claim,
@@ -33,7 +35,7 @@ import {
   type Wanted
 } from "./DurableStorage.ts"
 import { Agenda } from "./internal/agenda.ts"
-import { Gathering } from "./internal/gathering.ts"
+import { enter, type StoreView } from "./internal/memoryAdmin.ts"
 
 interface Server extends Address {
   readonly id: number
@@ -42,11 +44,12 @@ interface Server extends Address {
   pushed: number
   holder: number | undefined
   state: string | undefined
+  readonly fragments: Map<number, string>
   stateVersion: number
   lock: StoredMessage | undefined
-  readonly line: Array<{ readonly position: number; readonly message: StoredMessage }>
+  readonly line: Array<{ readonly position: number; readonly message: StoredMessage; readonly at: number }>
   readonly outcomes: Map<string, Kept>
-  readonly parked: Array<Parked>
+  readonly parked: Array<Parked & { readonly id: number; readonly at: number }>
 }
 
 /** What was answered under a key; no reply while the message that bears it is in line, or is answered later. */
@@ -59,9 +62,12 @@ interface Kept {
 interface Node {
   readonly hints: Gathering<Hint>
   readonly replies: Map<number, Reply>
+  joinedAt: number
+  /** How many groups it has committed. */
+  groups: number
 }
 
-class Store {
+class Store implements StoreView {
   #identity = 0
   readonly #servers = new Map<number, Server>()
   readonly #names = new Map<string, Server>()
@@ -77,6 +83,8 @@ class Store {
 
   join(node: Node): number {
     const id = ++this.#identity
+    node.joinedAt = this.#clock.currentTimeMillisUnsafe()
+    node.groups = 0
     this.#nodes.set(id, node)
     this.#waiting.set(id, node)
     return id
@@ -111,6 +119,7 @@ class Store {
         pushed: 0,
         holder: undefined,
         state: undefined,
+        fragments: new Map(),
         stateVersion: 1,
         lock: undefined,
         line: [],
@@ -149,6 +158,7 @@ class Store {
       taken: server.taken,
       pushed: server.pushed,
       state: server.state,
+      fragments: Array.from(server.fragments, ([number, text]) => ({ number, text })),
       stateVersion: server.stateVersion,
       lock: server.lock
     }
@@ -162,6 +172,7 @@ class Store {
   }
 
   kill({ key, kind }: Address, answer: string): Killed | undefined {
+    this.deliverDue()
     const server = this.#names.get(JSON.stringify([kind, key]))
     if (server === undefined) return undefined
     const { id, lock } = server
@@ -174,8 +185,9 @@ class Store {
     server.holder = server.state = server.lock = undefined
     server.line.length = server.parked.length = 0
     server.outcomes.clear()
+    server.fragments.clear()
     server.stateVersion = 1
-    this.#agenda.deleteAll(id)
+    this.#agenda.deleteAllOf(id)
     const killed = { id, version: server.version }
     if (holder !== undefined) this.#nodes.get(holder)?.hints.add({ _tag: "Killed", ...killed, answer })
     return killed
@@ -285,6 +297,11 @@ class Store {
     server.version++
     server.taken = transition.taken
     if (transition.state !== undefined) server.state = transition.state
+    for (const { number, text } of transition.fragments) {
+      // A copy: what was cut out of a long text would keep all of that in memory.
+      if (text === undefined) server.fragments.delete(number)
+      else server.fragments.set(number, structuredClone(text))
+    }
     if (transition.stateVersion !== undefined) server.stateVersion = transition.stateVersion
     if (transition.lock !== undefined) server.lock = transition.lock === "none" ? undefined : transition.lock
     while (server.line[0] !== undefined && server.line[0].position <= transition.taken) server.line.shift()
@@ -297,7 +314,7 @@ class Store {
       server.outcomes.set(primaryKey, { reply, until: reply === undefined ? Number.POSITIVE_INFINITY : until })
     }
     for (const parked of transition.parked) {
-      server.parked.push(parked)
+      server.parked.push({ ...parked, id: ++this.#identity, at: this.#clock.currentTimeMillisUnsafe() })
       // A repeat of a message that was set aside is a message of its own again.
       const { primaryKey } = parked.message
       if (primaryKey !== undefined && server.outcomes.get(primaryKey)?.reply === undefined) {
@@ -342,7 +359,7 @@ class Store {
       if (!known) server.outcomes.set(message.primaryKey, { reply: undefined, until: Number.POSITIVE_INFINITY })
     }
     server.pushed++
-    server.line.push({ position: server.pushed, message })
+    server.line.push({ position: server.pushed, message, at: this.#clock.currentTimeMillisUnsafe() })
     const holder = this.#liveHolder(server)
     if (holder === undefined) this.#hintAll({ _tag: "Unattended" })
     else this.#nodes.get(holder)?.hints.add({ _tag: "Lines", ids: [id], priority: message.priority })
@@ -351,13 +368,50 @@ class Store {
   #hintAll(hint: Hint): void {
     for (const node of this.#nodes.values()) node.hints.add(hint)
   }
+
+  // ---------------------------------------------------------------------------------------------- for operators
+
+  servers(): Iterable<Server> {
+    this.deliverDue()
+    return this.#servers.values()
+  }
+
+  *members() {
+    for (const [id, { groups, joinedAt }] of this.#nodes) yield { id, joinedAt, groups }
+  }
+
+  #withParked(id: number): Server | undefined {
+    for (const server of this.#servers.values()) if (server.parked.some((parked) => parked.id === id)) return server
+    return undefined
+  }
+
+  drop(id: number): boolean {
+    const server = this.#withParked(id)
+    server?.parked.splice(server.parked.findIndex((parked) => parked.id === id), 1)
+    return server !== undefined
+  }
+
+  retry(id: number, payload: string | undefined): RetryVerdict {
+    this.deliverDue()
+    const server = this.#withParked(id)
+    const message = server?.parked.find((parked) => parked.id === id)?.message
+    if (server === undefined || message === undefined) return { _tag: "NotFound" }
+    const { primaryKey } = message
+    const known = primaryKey === undefined ? undefined : this.#kept(server, primaryKey)
+    if (primaryKey !== undefined && known !== undefined) {
+      return { _tag: "KeyKnown", primaryKey, answered: known.reply !== undefined }
+    }
+    this.drop(id)
+    this.#push({ id: server.id, message: { ...message, mode: "cast", payload: payload ?? message.payload } })
+    return { _tag: "InLine", position: server.pushed }
+  }
 }
 
 const joinStore = (store: Store, retentionMillis: number): Effect.Effect<NodeStorage, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
       Effect.sync(() => {
-        const node: Node = { hints: new Gathering(), replies: new Map() }
+        const node: Node = { hints: new Gathering(), replies: new Map(), joinedAt: 0, groups: 0 }
         return { node, id: { current: store.join(node) } }
       }),
       ({ id }) => Effect.sync(() => store.leave(id.current))
@@ -374,7 +428,11 @@ const joinStore = (store: Store, retentionMillis: number): Effect.Effect<NodeSto
         claim: (servers) => alive(() => servers.map((server) => store.claim(id.current, server))),
         release: (servers) =>
           alive(() => servers.forEach((server) => store.release(id.current, server.id, server.version))),
-        commit: (group) => alive(() => store.commit(group, retentionMillis)),
+        commit: (group) =>
+          alive(() => {
+            if (group.some(({ _tag }) => _tag !== "Check")) node.groups++
+            return store.commit(group, retentionMillis)
+          }),
         kill: (server, answer) => alive(() => store.kill(server, answer)),
         read: (lines) => alive(() => lines.map((line) => store.read(line.id, line.after, line.limit))),
         unattended: (kinds, after) => alive(() => store.unattended(id.current, kinds, after)),
@@ -401,8 +459,12 @@ export const layer: Layer.Layer<DurableStorage> = Layer.effect(
   DurableStorage,
   Effect.map(Clock.Clock, (clock) => {
     const store = new Store(clock)
-    return DurableStorage.of({
-      join: ({ outcomeRetention }) => joinStore(store, Duration.toMillis(outcomeRetention))
-    })
+    return enter(
+      DurableStorage.of({
+        join: ({ outcomeRetention }) => joinStore(store, Duration.toMillis(outcomeRetention))
+      }),
+      store,
+      clock
+    )
   })
 )

@@ -20,6 +20,7 @@ import { isConnectionLost } from "../datastore/internal/lostConnection.ts"
 import { perClient } from "../datastore/internal/perClient.ts"
 import { ensureInstalled, librarySource } from "../datastore/internal/schemaInstall.ts"
 import type { SchemaNotInstalled, Source } from "../datastore/Migrations.ts"
+import { Gathering } from "../member/internal/gathering.ts"
 import * as Member from "../member/Member.ts"
 import { CurrentTransition } from "./CurrentTransition.ts"
 import {
@@ -33,7 +34,6 @@ import {
   type NodeStorage,
   type Verdict
 } from "./DurableStorage.ts"
-import { Gathering } from "./internal/gathering.ts"
 import {
   apart,
   checksSql,
@@ -43,6 +43,7 @@ import {
   int8,
   type Part
 } from "./internal/postgres/commit.ts"
+import { killed, linesGrew, replies, room, toHint, unattended } from "./internal/postgres/hints.ts"
 import { killStatement } from "./internal/postgres/kill.ts"
 import * as statements from "./internal/postgres/statements.ts"
 import { open, PostgresTransaction } from "./internal/postgres/transaction.ts"
@@ -56,31 +57,6 @@ import { sql } from "./internal/sql.gen.ts"
  */
 export const migrations: Source = librarySource("durable", sql)
 
-const lines = "lines:"
-const urgentLines = "urgent lines:"
-const killed = "killed:"
-const replies = "replies"
-const unattended = "unattended"
-
-/** What another member's hint says. */
-const toHint = (payload: string): Hint => {
-  if (payload === replies) return { _tag: "Replies" }
-  if (payload === unattended) return { _tag: "Unattended" }
-  if (payload.startsWith(killed)) {
-    const [id, version, ...answer] = payload.slice(killed.length).split(":")
-    return { _tag: "Killed", id: Number(id), version: Number(version), answer: answer.join(":") }
-  }
-  for (const prefix of [lines, urgentLines]) {
-    if (!payload.startsWith(prefix)) continue
-    const ids = payload.slice(prefix.length).split(",").map(Number)
-    return { _tag: "Lines", ids, priority: prefix === urgentLines }
-  }
-  return { _tag: "Everything" }
-}
-
-/** How many ids go into one hint. */
-const idsPerHint = 100
-
 /** How many messages for later are put in line by one statement. */
 const duePerStatement = 1000
 
@@ -92,13 +68,13 @@ const join = Effect.fnUntraced(function*(
   member: Member.Member["Service"],
   options: JoinOptions
 ): Effect.fn.Return<NodeStorage, never, Scope.Scope> {
-  const engine = member["~engine"]
+  const engine = member["~enter"](room)
   const hints = new Gathering<Hint>()
   /** The numbers this member has had: replies to any of them are for us. */
-  const ids = new Set([member.id()])
+  const ids = new Set([engine.id()])
   yield* engine.onHint((payload) => hints.add(toHint(payload)))
 
-  const lost = () => new NodeLost({ node: member.id() })
+  const lost = () => new NodeLost({ node: engine.id() })
   /** The storage answers, or it is not there: what it says of our own statements is a mistake of ours. */
   const alive = <A>(effect: Effect.Effect<A, SqlError>): Effect.Effect<A, NodeLost> =>
     Effect.suspend(() => engine.isLost() ? Effect.fail(lost()) : Effect.orDie(effect))
@@ -107,17 +83,10 @@ const join = Effect.fnUntraced(function*(
     for (const group of Map.groupBy(grownLines, ({ holder, priority }) => `${holder} ${priority}`).values()) {
       const [{ holder, priority } = { holder: undefined, priority: false }] = group
       const ids = group.map(({ id }) => id)
-      if (holder === member.id()) hints.add({ _tag: "Lines", ids, priority })
-      else if (holder === undefined) {
-        hints.add({ _tag: "Unattended" })
-        engine.hint({ to: "everyone", payload: unattended })
-      } else {
-        for (let index = 0; index < ids.length; index += idsPerHint) {
-          engine.hint({
-            to: holder,
-            payload: (priority ? urgentLines : lines) + ids.slice(index, index + idsPerHint).join(",")
-          })
-        }
+      if (holder === engine.id()) hints.add({ _tag: "Lines", ids, priority })
+      else {
+        if (holder === undefined) hints.add({ _tag: "Unattended" })
+        for (const hint of linesGrew(holder, ids, priority)) engine.hint(hint)
       }
     }
   }
@@ -149,7 +118,7 @@ const join = Effect.fnUntraced(function*(
     )
 
   return {
-    node: member.id,
+    node: engine.id,
     trouble: member.trouble,
     locate: (servers) =>
       alive(Effect.map(locate(servers), (found) => found.map((one) => one ?? { id: 0, holder: undefined }))),
@@ -162,7 +131,7 @@ const join = Effect.fnUntraced(function*(
             ? []
             : [{ id: one.id, stateVersion: statements.knownVersion(server) }]
         })
-        const rows = yield* engine.query(statements.claim.sql, statements.claim.params(member.id(), wanted))
+        const rows = yield* engine.query(statements.claim.sql, statements.claim.params(engine.id(), wanted))
         const claimed = new Map(statements.claim.rows(rows).map((claim) => [claim.id, claim]))
         return found.map((one): Claim =>
           claimed.get(one?.id ?? 0) ?? { _tag: "HeldElsewhere", id: one?.id ?? 0, holder: one?.holder }
@@ -170,7 +139,7 @@ const join = Effect.fnUntraced(function*(
       })),
     release: (servers) =>
       alive(Effect.map(
-        engine.query(statements.release.sql, statements.release.params(member.id(), servers)),
+        engine.query(statements.release.sql, statements.release.params(engine.id(), servers)),
         ([row]) => {
           if (row?.[0] === true) engine.hint({ to: "everyone", payload: unattended })
         }
@@ -178,7 +147,7 @@ const join = Effect.fnUntraced(function*(
     commit: (group) =>
       Effect.suspend(() => {
         if (engine.isLost()) return Effect.fail(lost())
-        const node = member.id()
+        const node = engine.id()
         const { checkAt, checks, partAt, parts, within, withinAt } = apart(group)
         const tellReplies = (part: Part, verdict: Verdict | undefined): void => {
           if (verdict?._tag === "Done") {
@@ -227,7 +196,7 @@ const join = Effect.fnUntraced(function*(
     kill: (server, answer) =>
       Effect.flatMap(alive(find([server])), ([found]) => {
         if (found === undefined) return Effect.succeed(undefined)
-        const node = member.id()
+        const node = engine.id()
         return engine.lane().commit(killStatement, [{ id: found.id, answer }]).pipe(
           Effect.mapError(() => new NodeLost({ node })),
           Effect.map(([verdict]) => {
@@ -247,13 +216,13 @@ const join = Effect.fnUntraced(function*(
       )),
     unattended: (kinds, after) =>
       alive(Effect.map(
-        engine.query(statements.unattended.sql, statements.unattended.params(member.id(), kinds, after)),
+        engine.query(statements.unattended.sql, statements.unattended.params(engine.id(), kinds, after)),
         statements.unattended.rows
       )),
     replies: alive(
       Effect.suspend(() =>
         Effect.map(
-          engine.query(statements.replies.sql, statements.replies.params([...ids.add(member.id())])),
+          engine.query(statements.replies.sql, statements.replies.params([...ids.add(engine.id())])),
           statements.replies.rows
         )
       )
@@ -272,8 +241,8 @@ const join = Effect.fnUntraced(function*(
     mayLoseHints: true,
     hints: hints.take(Number.MAX_SAFE_INTEGER),
     rejoin: Effect.suspend(() =>
-      Effect.map(engine.rejoin(member.id()), () => {
-        ids.add(member.id())
+      Effect.map(engine.rejoin(engine.id()), () => {
+        ids.add(engine.id())
       })
     )
   }
@@ -405,7 +374,7 @@ export const layer: Layer.Layer<
               }
               inUse = true
               // A node that comes after another one has numbers of its own.
-              return nodes++ === 0 ? Effect.void : member["~engine"].rejoin(member.id())
+              return nodes++ === 0 ? Effect.void : member["~enter"](room).rejoin(member.id())
             }),
             () =>
               Effect.sync(() => {

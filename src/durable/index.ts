@@ -3,7 +3,9 @@
  *
  * @since 0.1.0
  */
+export * as AdminStorage from "./AdminStorage.ts"
 export * as CurrentTransition from "./CurrentTransition.ts"
+export * as DurableAdmin from "./DurableAdmin.ts"
 export * as DurableNode from "./DurableNode.ts"
 export * as DurableServer from "./DurableServer.ts"
 export * as DurableServerError from "./DurableServerError.ts"

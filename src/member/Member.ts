@@ -6,6 +6,9 @@
  * dead and thereby closes its lane: nothing that was under way is committed any more, however late it arrives. The member
  * learns that, and comes back under a new id. The lease decides how soon others take over, never whether something is safe.
  *
+ * Several rooms of this library may stand on one member: they share its lease, its heartbeat, its lane and its connections.
+ * Each has hints of its own, and each finds out for itself that an id was lost, and says when it goes on under the next.
+ *
  * A member opens four connections beside the client's own: for commits, for reads, for the heartbeat and hints to others, and
  * for listening.
  *
@@ -18,6 +21,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
@@ -31,8 +35,11 @@ import { ensureInstalled, librarySource } from "../datastore/internal/schemaInst
 import type { SchemaNotInstalled, Source } from "../datastore/Migrations.ts"
 import { type EngineConnection, make as makeConnection, untilAnswered } from "./internal/engineConnection.ts"
 import { type Lane, make as makeLane } from "./internal/lane.ts"
-import { type Hint, listen, sendAll } from "./internal/notifications.ts"
+import { type Lease, MemberLease } from "./internal/lease.ts"
+import { lost as lostMembers } from "./internal/metrics.ts"
+import { addressed, addressedTo, type Hint, listen, sendAll } from "./internal/notifications.ts"
 import { millisOf } from "./internal/options.ts"
+import { watch } from "./internal/snapshots.ts"
 import { sql } from "./internal/sql.gen.ts"
 
 /**
@@ -79,18 +86,24 @@ export class Member extends Context.Service<Member, {
   readonly id: () => number
   /** Why nothing gets through at the moment, where that is so. */
   readonly trouble: () => string | undefined
-  /** @internal */
-  readonly "~engine": Engine
+  /**
+   * What a room commits, reads and hints by. Rooms tell their hints apart by their names.
+   *
+   * @internal
+   */
+  readonly "~enter": (room: string) => Engine
 }>()("holdfast/member/Member") {}
 
 /**
- * What the library's rooms commit, read and hint by.
+ * What a room of the library commits, reads and hints by.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Engine {
-  /** The lane of the id that the member has now. */
+  /** The id under which this room goes about its work: it changes with `rejoin` alone. */
+  readonly id: () => number
+  /** The lane of that id. */
   readonly lane: () => Lane
   /** Reads, and writes that may be repeated: sent again for as long as the connection is the trouble. */
   readonly query: (statement: string, params: ReadonlyArray<unknown>) => Effect.Effect<
@@ -102,12 +115,14 @@ export interface Engine {
     ReadonlyArray<ReadonlyArray<unknown>>,
     SqlError
   >
-  /** Whether the member was declared dead and has not come back yet. */
+  /** Whether that id was declared dead. */
   readonly isLost: () => boolean
-  /** Comes back under a new id after that one was lost, unless somebody else has seen to it. */
+  /** Goes on under the next id after that one was lost. The first room that does so joins anew, the others follow. */
   readonly rejoin: (lost: number) => Effect.Effect<void>
+  /** What the member itself may count on. */
+  readonly lease: Lease
   readonly hint: (hint: Hint) => void
-  /** Adds somebody who hears hints. After a time of possible deafness, everybody hears `"missed"`. */
+  /** Adds somebody who hears this room's hints. After a time of possible deafness, everybody hears `"missed"`. */
   readonly onHint: (heard: (hint: string) => void) => Effect.Effect<void, never, Scope.Scope>
 }
 
@@ -152,16 +167,23 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
   const ear = yield* session("listen", false)
 
   const now = () => clock.currentTimeMillisUnsafe()
+  const joinedAt = MemberLease.now(clock)
   const first = yield* join(committer, options.name, leaseMillis)
+  const lease = new MemberLease(clock, leaseMillis, joinedAt)
   let current = { id: first.member, lane: makeLane(committer, first.lane, now) }
   let lost = false
 
   // ------------------------------------------------------------------------------------------------ hints
 
   const outgoing = yield* Queue.unbounded<Hint>()
-  const ears = new Set<(hint: string) => void>()
-  const heard = (hint: string) => {
-    for (const ear of ears) ear(hint)
+  const rooms = new Map<string, Set<(hint: string) => void>>()
+  const missed = () => {
+    for (const ears of rooms.values()) for (const ear of ears) ear("missed")
+  }
+  const heard = (payload: string) => {
+    const [room, hint] = addressed(payload)
+    if (room === undefined) return missed()
+    for (const ear of rooms.get(room) ?? []) ear(hint)
   }
   yield* Effect.forkScoped(sendAll(heart, outgoing))
   yield* Effect.forkScoped(Effect.forever(
@@ -169,7 +191,7 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
       const id = current.id
       // Whatever was said while nobody listened is made up for by looking at everything once.
       return Effect.raceFirst(
-        listen(ear, id, heard, () => heard("missed")),
+        listen(ear, id, heard, missed),
         Effect.sleep("100 millis").pipe(Effect.repeat({ while: () => current.id === id }))
       )
     }).pipe(Effect.ignore, Effect.andThen(Effect.sleep("50 millis")))
@@ -177,10 +199,12 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
 
   // ------------------------------------------------------------------------------------------------ life
 
-  const declareLost = Effect.sync(() => {
-    if (lost) return
+  const declareLost = Effect.suspend(() => {
+    if (lost) return Effect.void
     lost = true
-    heard("missed")
+    lease.lapse()
+    missed()
+    return Metric.update(lostMembers, 1)
   })
 
   const beat = Effect.gen(function*() {
@@ -188,14 +212,19 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
     const since = current.lane.busySince()
     if (lost || (since !== undefined && now() - since > leaseMillis)) return
     const id = current.id
-    const alive = yield* heart.use((session) =>
-      session.queryValues(
+    let sent = MemberLease.now(clock)
+    const alive = yield* heart.use((session) => {
+      sent = MemberLease.now(clock)
+      return session.queryValues(
         `UPDATE holdfast.member SET lease_until = clock_timestamp() + $2::float8 * interval '1 millisecond'
          WHERE id = $1 AND NOT dead RETURNING true`,
         [id, leaseMillis]
       )
-    )
-    if (alive.length === 0 && id === current.id) return yield* declareLost
+    })
+    if (id === current.id) {
+      if (alive.length === 0) return yield* declareLost
+      lease.renewed(sent)
+    }
     const [buried] = yield* heart.use((session) =>
       session.queryValues("SELECT buried IS NOT NULL FROM holdfast.bury_overdue_members($1, $2::float8)", [
         id,
@@ -203,7 +232,7 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
       ])
     )
     if (buried?.[0] === true) {
-      heard("missed")
+      missed()
       Queue.offerUnsafe(outgoing, { to: "everyone", payload: "missed" })
     }
   })
@@ -220,12 +249,16 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
     )
   )
 
+  yield* Effect.forkScoped(lease.watch)
+
   yield* untilAnswered(heart.use((session) => session.queryValues(tidy, []))).pipe(
     Effect.ignore,
     Effect.repeat(Schedule.spaced("1 hour").pipe(Schedule.jittered)),
     Effect.delay("1 minute"),
     Effect.forkScoped
   )
+
+  yield* Effect.forkScoped(watch(heart))
 
   yield* Effect.addFinalizer(() =>
     // Leaving is being buried by one's own hand: others go on at once.
@@ -242,31 +275,52 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
   const one = Semaphore.makeUnsafe(1)
   const rejoin = (lostId: number): Effect.Effect<void> =>
     one.withPermit(
-      Effect.suspend(() =>
-        // By then it is buried for certain: nothing of it can be committed any more.
-        current.id !== lostId ?
-          Effect.void :
-          untilAnswered(rejoinAs(committer, lostId, options.name, leaseMillis)).pipe(
-            Effect.map((next) => {
-              current = { id: next.member, lane: makeLane(committer, next.lane, now) }
-              lost = false
-            }),
-            Effect.orDie
-          )
-      )
+      Effect.suspend(() => {
+        if (current.id !== lostId) return Effect.void
+        // Nothing counts on the id any more, and by then it is buried for certain: nothing of it can be committed.
+        lease.lapse()
+        let sent = MemberLease.now(clock)
+        return untilAnswered(Effect.suspend(() => {
+          sent = MemberLease.now(clock)
+          return rejoinAs(committer, lostId, options.name, leaseMillis)
+        })).pipe(
+          Effect.map((next) => {
+            current = { id: next.member, lane: makeLane(committer, next.lane, now) }
+            lost = false
+            lease.renewed(sent)
+          }),
+          Effect.orDie
+        )
+      })
     )
 
-  return Member.of({
-    id: () => current.id,
-    trouble: () => committer.trouble() ?? reader.trouble(),
-    "~engine": {
-      lane: () => current.lane,
-      query: (statement, params) => untilAnswered(reader.use((session) => session.queryValues(statement, params))),
-      background: (statement, params) => untilAnswered(heart.use((session) => session.queryValues(statement, params))),
-      isLost: () => lost,
-      rejoin,
-      hint: (hint) => {
-        Queue.offerUnsafe(outgoing, hint)
+  const query = (connection: EngineConnection): Engine["query"] => (statement, params) =>
+    untilAnswered(connection.use((session) => session.queryValues(statement, params)))
+
+  const enter = (room: string): Engine => {
+    const ears = rooms.get(room) ?? new Set()
+    rooms.set(room, ears)
+    /** Who the member is for this room: it stays so until the room knows better. */
+    let own = current
+    return {
+      id: () => own.id,
+      lane: () => own.lane,
+      query: query(reader),
+      background: query(heart),
+      isLost: () => own !== current || lost,
+      rejoin: (lostId) =>
+        Effect.suspend(() => own.id !== lostId ? Effect.void : rejoin(lostId)).pipe(
+          Effect.andThen(Effect.sync(() => {
+            own = current
+          }))
+        ),
+      lease: {
+        isHeld: () => own === current && lease.isHeld(),
+        held: lease.held,
+        onLapse: lease.onLapse
+      },
+      hint: ({ payload, to }) => {
+        Queue.offerUnsafe(outgoing, { to, payload: addressedTo(room, payload) })
       },
       onHint: (heard) =>
         Effect.acquireRelease(
@@ -279,6 +333,12 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
             })
         )
     }
+  }
+
+  return Member.of({
+    id: () => current.id,
+    trouble: () => committer.trouble() ?? reader.trouble(),
+    "~enter": enter
   })
 })
 

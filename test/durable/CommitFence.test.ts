@@ -73,6 +73,7 @@ const transition = (
   takenBefore: server.taken,
   taken: server.taken,
   state: `{"by":${server.version}}`,
+  fragments: [],
   lock: undefined,
   consumed: [],
   outcomes: [],

@@ -31,8 +31,10 @@ const TextLive = Text.toLayer({
 
 const sizeOf = (member: DurableStorage.Member): number => {
   if (member._tag === "Check") return 0
+  const fragments = member._tag === "Transition" ? member.fragments : []
   const state = member._tag === "Transition" ? member.state ?? "" : ""
-  return member.outgoing.reduce((size, { message }) => size + message.payload.length, state.length)
+  return fragments.reduce((size, { text }) => size + (text?.length ?? 0), state.length) +
+    member.outgoing.reduce((size, { message }) => size + message.payload.length, 0)
 }
 
 const limit = 16 * 1024 * 1024

@@ -149,7 +149,7 @@ for (const [name, storeLayer] of Nodes.stores) {
         const store = yield* Nodes.Store
         const node = yield* store.start({ servers: GateLive })
         const gate = (yield* node.run(Gate.client()))("gone")
-        const timedOut = yield* Effect.flip(gate.call.Pass({ who: "a" }, { timeout: "50 millis" }))
+        const timedOut = yield* Effect.flip(gate.call.Pass({ who: "a" }, { timeout: "1 second" }))
         assert.strictEqual(timedOut._tag === "DurableServerError" ? timedOut.reason._tag : "", "CallTimeout")
         const left = yield* Effect.forkChild(Effect.exit(gate.call.Pass({ who: "b" })), start)
         yield* Effect.repeat(gate.call.Waiting(), { until: (count) => count === 2 })

@@ -56,6 +56,7 @@ const step = (server: Held, more: Partial<DurableStorage.Transition> = {}): Dura
   takenBefore: 0,
   taken: 0,
   state: "{}",
+  fragments: [],
   lock: undefined,
   consumed: [],
   outcomes: [],

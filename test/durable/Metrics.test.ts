@@ -2,7 +2,7 @@
 import { assert, layer } from "@effect/vitest"
 import { Effect, Metric, Schedule } from "effect"
 import * as Nodes from "../support/Nodes.ts"
-import { Counter, CounterLive, Fragile, fragileLive, makeWorld } from "./fixtures/servers.ts"
+import { Counter, CounterLive, Fragile, fragileLive, makeWorld, Tank, tankLive } from "./fixtures/servers.ts"
 
 const value = (id: string) =>
   Effect.map(Metric.snapshot, (metrics) => {
@@ -64,5 +64,25 @@ layer(Nodes.layerPostgres, { excludeTestServices: true })("Metrics", (it) => {
         times: 200
       })
       assert.isAbove(residents ?? 0, 0)
+    }))
+
+  it.effect("what waits in memory and in line is measured", () =>
+    Effect.gen(function*() {
+      const store = yield* Nodes.Store
+      const world = makeWorld()
+      const node = yield* store.start({
+        servers: tankLive(world),
+        node: { clientIdleTime: "20 millis", drainTimeout: "10 millis" }
+      })
+      const tank = (yield* node.run(Tank.client()))("depth")
+      yield* tank.cast.Fill({ what: "slowly", millis: 3_600_000 })
+      for (let n = 0; n < 7; n++) yield* tank.cast.Add({ what: `${n}` })
+      // Other nodes in this process say what they have under the same name.
+      const depth = yield* Effect.repeat(Effect.delay(value("holdfast_durable_line_depth"), "5 millis"), {
+        until: (depth) => depth === 7,
+        times: 400
+      })
+      assert.strictEqual(depth, 7)
+      assert.isNumber(yield* value("holdfast_durable_mailbox_depth"))
     }))
 })

@@ -193,6 +193,24 @@ for (const [name, StoreLive] of Nodes.stores) {
         }))
     }
 
+    it.effect("a server that was killed begins anew in whichever version there is", () =>
+      Effect.gen(function*() {
+        const store = yield* Nodes.Store
+        const third = yield* store.start({ servers: ThirdLive })
+        const barrel = (yield* third.run(Third.client()))("killed")
+        yield* barrel.call.Fill({ amount: 2 })
+        yield* barrel.kill("it is time")
+        yield* third.close
+        const first = yield* store.start({ servers: FirstLive })
+        const older = (yield* first.run(First.client()))("killed")
+        yield* older.call.Fill({ amount: 3 })
+        assert.strictEqual(yield* older.call.Level(), 3)
+        yield* first.close
+        const again = yield* store.start({ servers: ThirdLive })
+        assert.strictEqual(yield* (yield* again.run(Third.client()))("killed").call.Level(), 3000)
+        yield* again.close
+      }))
+
     it.effect("a version from which no step starts any more is named", () =>
       Effect.gen(function*() {
         const store = yield* Nodes.Store

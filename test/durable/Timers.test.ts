@@ -71,6 +71,9 @@ for (const [name, StoreLive] of Nodes.stores) {
           const keys = Array.from({ length: 10 }, (_, n) => `many ${n}`)
           const planner = (yield* first.run(Planner.client()))("many")
           const entries = Array.from({ length: 10_000 }, (_, n) => [keys[n % 10] ?? "", `${n}`] as const)
+          // Known to the node from now on, so that its handler has nobody to look up.
+          const known = yield* first.run(Journal.client())
+          yield* Effect.forEach(keys, (key) => known(key).call.Read(undefined, { timeout: "20 seconds" }))
           yield* planner.call.Plan({ entries, at: yield* inMillis(1500) }, { timeout: "20 seconds" })
           const journal = yield* second.run(Journal.client())
           yield* Effect.forEach(keys, (key, n) =>
@@ -290,6 +293,22 @@ for (const [name, StoreLive] of Nodes.stores) {
             [1, 10, 10]
           )
         }
+      }))
+
+    it.effect("the timers of a server end with its life, and their keys are free for the next one", () =>
+      Effect.gen(function*() {
+        const store = yield* Nodes.Store
+        const node = yield* store.start({ servers: servers() })
+        const counter = yield* node.run(Counter.client())
+        const timer = yield* counter("killed").castAfter("100 millis").Add({ by: 1 })
+        yield* counter("killed").castAfter("100 millis").AddOnce({ id: "a", by: 10 })
+        yield* counter("another").castAfter("100 millis").Add({ by: 1 })
+        yield* counter("killed").kill("it is time")
+        assert.isFalse(yield* node.run(DurableServer.cancel(timer)))
+        yield* counter("killed").castAfter("150 millis").AddOnce({ id: "a", by: 100 })
+        yield* until(counter("killed").call.Get(), (count) => count > 0)
+        assert.strictEqual(yield* counter("killed").call.Get(), 100)
+        assert.strictEqual(yield* counter("another").call.Get(), 1)
       }))
 
     it.effect("a duration or a time that is none is named, and nothing is sent", () =>

@@ -6,7 +6,7 @@
  */
 import { PgClient } from "@effect/sql-pg"
 import { Context, Duration, Effect, Exit, Layer, type Redacted, References, Scope } from "effect"
-import { DurableNode, DurableStorage, MemoryStorage, PostgresStorage } from "holdfast/durable"
+import { DurableAdmin, DurableNode, DurableStorage, MemoryStorage, PostgresStorage } from "holdfast/durable"
 import { Member } from "holdfast/member"
 import * as TestPostgres from "./TestPostgres.ts"
 
@@ -103,16 +103,24 @@ export const startOn = (storage: Storage, options: NodeOptions = {}) =>
     )
   )
 
-/** A store, and nodes on it. */
+type Admin = DurableAdmin.DurableAdmin["Service"]
+
+/** A store, nodes on it, and whoever looks after it. */
 export class Store extends Context.Service<Store, {
   readonly start: (options?: NodeOptions) => Effect.Effect<TestNode, never, Scope.Scope>
+  /** Of Postgres: once there was a node, which installs the tables. */
+  readonly admin: Effect.Effect<Admin, never, Scope.Scope>
 }>()("holdfast/test/Store") {}
+
+const adminOn = <E>(layer: Layer.Layer<DurableAdmin.DurableAdmin, E>): Effect.Effect<Admin, never, Scope.Scope> =>
+  Effect.orDie(Effect.map(Layer.build(Layer.fresh(layer)), Context.get(DurableAdmin.DurableAdmin)))
 
 /** A store in memory, new with each test file. Works under `TestClock`. */
 export const layerMemory: Layer.Layer<Store> = Layer.effect(
   Store,
   Effect.map(DurableStorage.DurableStorage, (storage) => ({
-    start: (options: NodeOptions = {}) => startOn(storage, options)
+    start: (options: NodeOptions = {}) => startOn(storage, options),
+    admin: adminOn(Layer.provide(DurableAdmin.layerMemory, Layer.succeed(DurableStorage.DurableStorage, storage)))
   }))
 ).pipe(Layer.provide(MemoryStorage.layer), Layer.fresh)
 
@@ -120,7 +128,8 @@ export const layerMemory: Layer.Layer<Store> = Layer.effect(
 export const layerPostgres = Layer.effect(
   Store,
   Effect.map(TestPostgres.TestDatabase, ({ url }) => ({
-    start: (options: NodeOptions = {}) => Effect.orDie(start({ ...options, url }))
+    start: (options: NodeOptions = {}) => Effect.orDie(start({ ...options, url })),
+    admin: adminOn(Layer.provide(DurableAdmin.layerPostgres, PgClient.layer({ url, maxConnections: 4 })))
   }))
 ).pipe(Layer.provideMerge(TestPostgres.layer))
 

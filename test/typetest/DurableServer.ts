@@ -231,6 +231,42 @@ export class Seat extends DurableServer.make("Seat", {
 
 export const seat = Effect.map(Seat.client(), (seat) => seat(["LH400", "/", 12]).call.Take())
 
+const departed = Rpc.make("Departed")
+
+/** States are stored field by field where their schema has fields: a class or a struct. */
+export class Tallies extends DurableServer.make("Tallies", {
+  state: Tally,
+  protocol: [departed],
+  persistence: "incremental"
+}) {}
+export class Gates extends DurableServer.make("Gates", {
+  state: Schema.Struct({ gates: Schema.Array(Schema.Struct({ id: Schema.String })) }),
+  protocol: [departed],
+  persistence: "incremental"
+}) {}
+export class Totals extends DurableServer.make("Totals", {
+  state: Schema.Int,
+  protocol: [departed],
+  persistence: "whole"
+}) {}
+export const withoutFields = DurableServer.make("Total", {
+  state: Schema.Int,
+  protocol: [departed],
+  // @ts-expect-error: a number has no fields
+  persistence: "incremental"
+})
+export const unionOfFields = DurableServer.make("Either", {
+  state: Schema.Union([Tally, Schema.Struct({ closed: Schema.Boolean })]),
+  protocol: [departed],
+  // @ts-expect-error: which fields it has depends
+  persistence: "incremental"
+})
+export const otherPersistence = DurableServer.make("Other", {
+  state: Tally,
+  protocol: [departed],
+  // @ts-expect-error: there is no such way
+  persistence: "partial"
+})
 /** Messages for later give an id, which a state can keep, and take what their operations take. */
 export const later = Effect.gen(function*() {
   const sea = (yield* Airport.client())("SEA")

@@ -48,14 +48,12 @@ const isConnectDenied = (error: SqlError): boolean => error.reason.operation ===
 
 const nothing: Installed = { applied: [], missing: [], changed: [], newest: undefined }
 
-/**
- * Succeeds once all files of this source are applied in the client's database: at once, with one statement, when they are
- * already; after installing them when this role may create them; else fails and says what is to be done. A database that does not
- * answer is `ConnectionFailed`. Any number of processes may do so at once.
- */
-export const ensureInstalled = Effect.fnUntraced(
-  function*(source: Source): Effect.fn.Return<void, SchemaNotInstalled | ConnectionFailed, PgClient.PgClient> {
-    const client = yield* PgClient.PgClient
+/** What of a source is applied in a client's database, with the content that the library has. */
+const unchanged = Effect.fnUntraced(
+  function*(
+    source: Source,
+    client: PgClient.PgClient
+  ): Effect.fn.Return<Installed, SchemaNotInstalled | ConnectionFailed> {
     const state = yield* installed(client, source).pipe(
       Effect.catchIf(
         (error) => sqlState(error) === "42P01" || sqlState(error) === "3F000",
@@ -68,6 +66,27 @@ export const ensureInstalled = Effect.fnUntraced(
       const problem = `${names} was applied with other content than this version of the library has`
       return yield* refuse(source, "changed", problem, state.newest)
     }
+    return state
+  }
+)
+
+/** Succeeds where all files of this source are applied in the client's database. Installs nothing. */
+export const requireInstalled = Effect.fnUntraced(
+  function*(source: Source): Effect.fn.Return<void, SchemaNotInstalled | ConnectionFailed, PgClient.PgClient> {
+    const { missing, newest } = yield* unchanged(source, yield* PgClient.PgClient)
+    if (missing.length > 0) return yield* refuse(source, "notInstalled", `${missing.join(", ")} missing`, newest)
+  }
+)
+
+/**
+ * Succeeds once all files of this source are applied in the client's database: at once, with one statement, when they are
+ * already; after installing them when this role may create them; else fails and says what is to be done. A database that does not
+ * answer is `ConnectionFailed`. Any number of processes may do so at once.
+ */
+export const ensureInstalled = Effect.fnUntraced(
+  function*(source: Source): Effect.fn.Return<void, SchemaNotInstalled | ConnectionFailed, PgClient.PgClient> {
+    const client = yield* PgClient.PgClient
+    const state = yield* unchanged(source, client)
     if (state.missing.length === 0) {
       return
     }

@@ -67,11 +67,9 @@ export class Agenda {
     }
   }
 
-  /** Takes everything back that is for a server. */
-  deleteAll(server: number): void {
-    for (const { id, message } of this.#byName.values()) {
-      if (id === server) this.delete({ server, node: message.node, call: message.call })
-    }
+  /** Takes back all that is for one server. */
+  deleteAllOf(server: number): void {
+    for (const entry of this.#byName.values()) if (entry.id === server) this.#forget(entry)
   }
 
   /** Takes what is due, in order. */

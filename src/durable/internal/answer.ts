@@ -6,7 +6,8 @@ import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import { DurableServerError, ReplyUndecodable } from "../DurableServerError.ts"
 import type { Address } from "../DurableStorage.ts"
-import type { Checked, Operation } from "./definition.ts"
+import type { Checked } from "./checked.ts"
+import type { Operation } from "./definition.ts"
 
 const errorCodec = Schema.toCodecJson(DurableServerError)
 const encodeError = Schema.encodeSync(errorCodec)

@@ -1,21 +1,16 @@
 /**
- * A definition as the machinery uses it: every codec compiled once, from and to the texts that are stored.
+ * A definition as the machinery uses it: every codec compiled once.
  */
 import * as PrimaryKey from "effect/PrimaryKey"
 import * as Rpc from "effect/rpc/Rpc"
 import * as RpcSchema from "effect/rpc/RpcSchema"
 import * as Schema from "effect/Schema"
-import { attempt, type Checked, checked } from "./checked.ts"
-import { migrateJson, type StateVersions } from "./stateVersions.ts"
+import { attempt, type Checked } from "./checked.ts"
+import { plainText, type TextCodec, textCodec } from "./codec.ts"
+import * as StateCodec from "./state/stateCodec.ts"
+import type { StateVersions } from "./stateVersions.ts"
 
 export type { Checked }
-
-/** Between a value and its text, and what the text is parsed to where it is JSON. */
-export interface TextCodec {
-  readonly encode: (value: unknown) => Checked<string>
-  readonly decode: (text: string) => Checked<unknown>
-  readonly decodeJson: (json: unknown) => Checked<unknown>
-}
 
 /** One operation of a protocol. */
 export interface Operation {
@@ -30,14 +25,9 @@ export interface Operation {
 /** A kind of durable server, compiled. */
 export interface Definition {
   readonly kind: string
-  readonly state: TextCodec & {
-    /** What the schema describes, of what is only shaped like it: a plain object where the schema is a class. */
-    readonly asType: (value: unknown) => Checked<unknown>
-  }
+  readonly state: StateCodec.StateCodec
   /** The version of the state's schema, from 1. */
   readonly stateVersion: number
-  /** Reads a stored state of this version or an older one: its value, and its text as it would be written now. */
-  readonly readState: (text: string, version: number) => Checked<{ readonly value: unknown; readonly text: string }>
   readonly key: TextCodec
   readonly operations: ReadonlyMap<string, Operation>
   /** What `info` tells, as an operation that no protocol declares. */
@@ -50,51 +40,6 @@ const infoTag = "~info"
 /** The operation of that name, whether it is one of the protocol or not. */
 export const operationNamed = (definition: Definition, tag: string): Operation | undefined =>
   tag === infoTag ? definition.info : definition.operations.get(tag)
-
-/** No single value may be so large that a statement which carries it cannot be sent. */
-const maxTextLength = 64 * 1024 * 1024
-
-const checkedText = (text: string): Checked<string> =>
-  text.length <= maxTextLength
-    ? { ok: true, value: text }
-    : { ok: false, issue: `Expected at most ${maxTextLength} characters as JSON, got ${text.length}` }
-
-const jsonText = (schema: Schema.Codec<unknown, unknown>): TextCodec => {
-  const codec = Schema.toCodecJson(schema)
-  const encode = Schema.encodeUnknownExit(codec)
-  const decode = Schema.decodeUnknownExit(codec)
-  return {
-    encode: (value) => {
-      const encoded = checked(encode(value))
-      return encoded.ok ? checkedText(JSON.stringify(encoded.value) ?? "null") : encoded
-    },
-    decode: (text) => {
-      const json = attempt(() => JSON.parse(text) as unknown)
-      return json.ok ? checked(decode(json.value)) : json
-    },
-    decodeJson: (json) => checked(decode(json))
-  }
-}
-
-const plainText = (schema: Schema.Codec<unknown, string>): TextCodec => {
-  const encode = Schema.encodeUnknownExit(schema)
-  const decode = Schema.decodeUnknownExit(schema)
-  const decodeText = (text: unknown) => checked(decode(text))
-  return { encode: (value) => checked(encode(value)), decode: decodeText, decodeJson: decodeText }
-}
-
-const nothing: TextCodec = {
-  encode: (value) =>
-    value === undefined
-      ? { ok: true, value: "null" }
-      : { ok: false, issue: "Expected nothing, the operation declares none" },
-  decode: () => ({ ok: true, value: undefined }),
-  decodeJson: () => ({ ok: true, value: undefined })
-}
-
-const textCodec = (schema: Schema.Top): TextCodec =>
-  // Codecs without services is what the public signatures let in.
-  (schema as unknown) === Schema.Void ? nothing : jsonText(schema as unknown as Schema.Codec<unknown, unknown>)
 
 const operation = (kind: string, rpc: Rpc.AnyWithProps): Operation => {
   if (RpcSchema.isStreamSchema(rpc.successSchema)) {
@@ -131,7 +76,8 @@ export const compile = (
   protocol: ReadonlyArray<Rpc.Any>,
   key: Schema.Top,
   info: Schema.Top,
-  versions: StateVersions
+  versions: StateVersions,
+  persistence: StateCodec.Persistence = "whole"
 ): Definition => {
   if (kind.length === 0 || kind.includes("\0") || new TextEncoder().encode(kind).length > 128) {
     throw new Error("the kind of a durable server is 1 to 128 bytes of text without NUL")
@@ -142,36 +88,14 @@ export const compile = (
     if (operations.has(rpc._tag)) throw new Error(`${kind}: "${rpc._tag}" is declared twice`)
     operations.set(rpc._tag, operation(kind, rpc as Rpc.AnyWithProps))
   }
-  const maker = state as unknown as { readonly make: (input: unknown) => unknown }
-  const isType = typeof state === "function" ? (value: unknown) => value instanceof state : () => true
-  const stateCodec = textCodec(state)
   return {
     kind,
     stateVersion: versions.current,
-    readState: readState(stateCodec, versions),
-    state: {
-      ...stateCodec,
-      asType: (value) => isType(value) ? { ok: true, value } : attempt(() => maker.make(value))
-    },
+    state: StateCodec.make(kind, state, versions, persistence),
     key: plainText(key as unknown as Schema.Codec<unknown, string>),
     operations,
     info: operation(kind, Rpc.make(infoTag, { payload: info as Schema.Codec<unknown, unknown> }))
   }
-}
-
-const readState = (codec: TextCodec, versions: StateVersions): Definition["readState"] => (text, version) => {
-  if (version === versions.current) {
-    const state = codec.decode(text)
-    return state.ok ? { ok: true, value: { value: state.value, text } } : state
-  }
-  const json = attempt(() => JSON.parse(text) as unknown)
-  const migrated = json.ok ? migrateJson(versions, json.value, version) : json
-  if (!migrated.ok) return migrated
-  const state = codec.decodeJson(migrated.value)
-  if (!state.ok) return { ok: false, issue: `after its migration from version ${version}: ${state.issue}` }
-  // Not the text that is stored: the same text may mean something else in another version.
-  const now = codec.encode(state.value)
-  return now.ok ? { ok: true, value: { value: state.value, text: now.value } } : now
 }
 
 const maxKeyBytes = 512

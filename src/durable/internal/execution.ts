@@ -12,14 +12,14 @@ import { DurableServerError, MessageParked } from "../DurableServerError.ts"
 import type { Member, OpenTransaction, Reply, ScheduledId, StoredMessage, Verdict } from "../DurableStorage.ts"
 import { Actions, type Committed } from "./actions.ts"
 import * as Answer from "./answer.ts"
-import type { Checked } from "./definition.ts"
 import type { Attempts, Environment, Server, Settlement } from "./environment.ts"
 import { handle, type Handled, initialise, nothingStaged, type Registration, type Staged } from "./handling.ts"
 import { LaterWrites, nameOf } from "./later.ts"
 import { Locked } from "./locked.ts"
 import type { Message } from "./message.ts"
 import { HandlerOutcome } from "./outcome.ts"
-import { Draft, type State, type Step } from "./transition.ts"
+import type { State, Stored } from "./state/stored.ts"
+import { Draft, type Step } from "./transition.ts"
 
 /** What a handler has opened for its step. */
 const transactionOf = (handled: Handled): OpenTransaction | undefined =>
@@ -37,6 +37,8 @@ export class Execution {
   /** The version of the definition that the state was stored by. */
   #storedVersion = 1
   #state: State | undefined
+  /** What is stored of a state that is passed over. */
+  #instead: Stored | undefined
   #taken = 0
   #draft: Draft | undefined
   #inFlight: Draft | undefined
@@ -66,19 +68,21 @@ export class Execution {
     this.#actions = new Actions(environment.fork)
   }
 
-  /** Starts on a state: none where the server is new, and `init` is to give one. */
+  /** Starts on a state: none where `init` is to give one, perhaps in the place of what is stored and passed over. */
   begin(
     registration: Registration,
     version: number,
     taken: number,
     state: State | undefined,
     storedVersion: number,
-    lock: StoredMessage | undefined
+    lock: StoredMessage | undefined,
+    instead: Stored | undefined
   ): void {
     this.#version = version
     this.#storedVersion = storedVersion
     this.#taken = taken
     this.#state = state
+    this.#instead = instead
     this.#locked = this.#lockedBy(registration, lock)
   }
 
@@ -255,7 +259,7 @@ export class Execution {
         const cause = Exit.isFailure(exit) ? exit.cause : Cause.die(new Error(`init gives no state: ${made?.issue}`))
         return this.#failed(registration, message, cause)
       }
-      this.#state = { value: made.value, text: undefined }
+      this.#state = { value: made.value, stored: undefined, instead: this.#instead }
       return go(this.#state)
     }
     const exit = initialise(registration, this.#server.decodedKey, this.#wait(message, use))
@@ -377,17 +381,16 @@ export class Execution {
       if (!made.ok) {
         return this.#failed(registration, message, Cause.die(new Error(`the next state is none: ${made.issue}`)))
       }
-      state = { value: made.value, text: undefined }
+      state = { value: made.value, stored: undefined }
       if (this.#careful) {
-        const text = this.#encodeState(registration, state)
-        if (!text.ok) {
+        const encoded = registration.definition.state.encode(state.value, before)
+        if (!encoded.ok) {
           return this.#failed(
             registration,
             message,
-            Cause.die(new Error(`the next state does not encode: ${text.issue}`))
+            Cause.die(new Error(`the next state does not encode: ${encoded.issue}`))
           )
         }
-        state = text.value
       }
     }
     const wantsText = ending !== "later" &&
@@ -529,31 +532,33 @@ export class Execution {
     return true
   }
 
-  #encodeState(registration: Registration, state: State): Checked<State> {
-    if (state.text !== undefined) return { ok: true, value: state }
-    const text = registration.definition.state.encode(state.value)
-    return text.ok ? { ok: true, value: { value: state.value, text: text.value } } : text
-  }
-
   /** Hands the step over to be committed. From now on nothing is added to it. `undefined`: there is none. */
   seal(registration: Registration, sentAt: number): Member | undefined {
     const draft = this.#draft
     if (this.#inFlight !== undefined || draft === undefined) return undefined
     this.#draft = undefined
-    const encoded = draft.state === undefined ? undefined : this.#encodeState(registration, draft.state)
+    const { from, state } = draft
+    // In comparison with what is stored: the state that the step starts from, if that is.
+    const encoded = state === undefined || state.stored !== undefined
+      ? undefined
+      : registration.definition.state.encode(state.value, from)
     if (encoded?.ok === false) {
       // One of the states in this step is not a state. Do it over, one message at a time, to see whose.
       this.#careful = true
       this.#void(draft)
       const first = draft.steps[0]?.message
-      if (draft.state === draft.from && first !== undefined) {
+      if (state === from && first !== undefined) {
         this.#state = undefined
         this.#failedAlone(registration, first, `the state that init gives does not encode: ${encoded.issue}`)
       }
       this.#server.pump()
       return undefined
     }
-    if (encoded !== undefined) draft.state = encoded.value.text === draft.from?.text ? draft.from : encoded.value
+    if (encoded !== undefined && state !== undefined) {
+      const { changes, stored } = encoded.value
+      draft.state = stored === from?.stored ? from : { value: state.value, stored }
+      draft.fragments = changes
+    }
     this.#inFlight = draft
     this.#sentAt = sentAt
     if (!draft.writes) return { _tag: "Check", id: this.#server.id, version: draft.version, guard: draft.guard }

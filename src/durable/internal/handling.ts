@@ -8,6 +8,7 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import type * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
+import { traced } from "../../member/internal/tracing.ts"
 import { CurrentTransition, type LateReply } from "../CurrentTransition.ts"
 import { DurableServerError } from "../DurableServerError.ts"
 import type { OpenTransaction, Outgoing, ScheduledId } from "../DurableStorage.ts"
@@ -15,7 +16,6 @@ import type { Definition } from "./definition.ts"
 import { LaterWrites } from "./later.ts"
 import type { Message } from "./message.ts"
 import { HandlerLock, HandlerOutcome, HandlerRequest, InfoRequest } from "./outcome.ts"
-import { traced } from "./tracing.ts"
 
 /** A kind of server with its handlers, as this process runs it. */
 export interface Registration {

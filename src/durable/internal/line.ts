@@ -46,6 +46,11 @@ export class Line {
     return this.#priorityRead
   }
 
+  /** Where it ends, as far as is known. */
+  get end(): number {
+    return Math.max(this.#read, this.#end)
+  }
+
   get isReading(): boolean {
     return this.#readingTo !== undefined
   }

@@ -43,6 +43,14 @@ export const residents = Metric.gauge("holdfast_durable_residents", {
   description: "Servers in the memory of this process"
 })
 
+export const mailboxDepth = Metric.gauge("holdfast_durable_mailbox_depth", {
+  description: "Messages sent in this process that wait in its memory for their turn, or for a place in line"
+})
+
+export const lineDepth = Metric.gauge("holdfast_durable_line_depth", {
+  description: "Messages in line of the servers that this process holds, as far as it knows of them"
+})
+
 /** Counts a group. Outside of any fiber, in the registry that all share: a group must not wait for its own counting. */
 export const recordGroup = (size: number, refusedMembers: number, millis: number): void => {
   const context = Context.empty()

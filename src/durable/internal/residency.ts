@@ -13,6 +13,7 @@ import * as Latch from "effect/Latch"
 import * as Metric from "effect/Metric"
 import * as Schedule from "effect/Schedule"
 import * as Semaphore from "effect/Semaphore"
+import { Gathering } from "../../member/internal/gathering.ts"
 import { DurableServerError, NodeClosed, Overloaded } from "../DurableServerError.ts"
 import type { Address, NodeLost, NodeStorage, QueuedMessage, Reply, StoredMessage } from "../DurableStorage.ts"
 import { Alarm } from "./alarm.ts"
@@ -20,7 +21,6 @@ import { type Answer, decode } from "./answer.ts"
 import { Deadlines } from "./deadlines.ts"
 import { type Definition, type Operation, operationNamed } from "./definition.ts"
 import type { Attempts, Settlement } from "./environment.ts"
-import { Gathering } from "./gathering.ts"
 import type { Registration } from "./handling.ts"
 import type { Errand } from "./later.ts"
 import type { Batch } from "./mailbox.ts"
@@ -417,7 +417,9 @@ export class Residency implements Host {
   ): Message {
     const operation = operationNamed(definition, queued.rpc)
     const payload = operation?.payload.decode(queued.payload)
-    const local = this.isLocal(queued.node) ? this.awaited.get(queued.call)?.caller : undefined
+    // A cast with the number of a call is that call, retried after it was parked, and none that anybody waits for.
+    const isAwaited = queued.mode === "call" && this.isLocal(queued.node)
+    const local = isAwaited ? this.awaited.get(queued.call)?.caller : undefined
     return new Message(
       operation ?? unknownOperation(queued.rpc),
       queued.mode,

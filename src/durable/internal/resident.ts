@@ -19,7 +19,7 @@ import type { Registration } from "./handling.ts"
 import { Line } from "./line.ts"
 import { type Batch, Mailbox, type ToLine } from "./mailbox.ts"
 import type { Message } from "./message.ts"
-import type { State } from "./transition.ts"
+import { leftOver, type State } from "./state/stored.ts"
 
 /** What a resident needs of the node it lives in. */
 export interface Host extends Environment {
@@ -100,6 +100,11 @@ export class Resident implements Server {
     return this.#mailbox.size + this.#enqueueing
   }
 
+  /** How many messages are in its line at most, as far as is known here. */
+  get inLine(): number {
+    return this.phase === "held" ? Math.max(0, this.#line.end - this.taken) : 0
+  }
+
   get version(): number {
     return this.#execution.version
   }
@@ -164,7 +169,7 @@ export class Resident implements Server {
     this.#line.reset(claim.taken, claim.pushed)
     let current: State | undefined
     if (claim.state !== undefined && !this.#beginsAnew(registration, claim)) {
-      const state = registration.definition.readState(claim.state, claim.stateVersion)
+      const state = registration.definition.state.load(claim.state, claim.fragments, claim.stateVersion)
       if (!state.ok) {
         this.phase = "broken"
         this.broken = new DurableServerError({
@@ -177,7 +182,9 @@ export class Resident implements Server {
       }
       current = state.value
     }
-    this.#execution.begin(registration, claim.version, claim.taken, current, claim.stateVersion, claim.lock)
+    const { fragments, lock, stateVersion, taken, version } = claim
+    const instead = current === undefined ? leftOver(fragments) : undefined
+    this.#execution.begin(registration, version, taken, current, stateVersion, lock, instead)
     this.phase = "held"
     if (this.#enqueuedMeanwhile || this.#hintedMeanwhile) {
       this.#hintedMeanwhile = false

@@ -5,6 +5,7 @@
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
+import { traced } from "../../member/internal/tracing.ts"
 import { CurrentTransition } from "../CurrentTransition.ts"
 import { DurableServerError, InvalidMessage } from "../DurableServerError.ts"
 import * as Answer from "./answer.ts"
@@ -13,7 +14,6 @@ import { type Checked, checkName, type Definition, type Operation, primaryKeyOf 
 import type { Caller } from "./message.ts"
 import type { Inside } from "./nodes.ts"
 import type { Key, Prepared } from "./residency.ts"
-import { traced } from "./tracing.ts"
 
 /** What callers hold of a server, on the inside. */
 export class Ref {

@@ -45,7 +45,11 @@ const maxRead = 256
 /** How much of a statement a member takes. */
 const sizeOf = (member: Member): number => {
   if (member._tag === "Check") return 0
-  let size = member._tag === "Transition" ? member.state?.length ?? 0 : 0
+  let size = 0
+  if (member._tag === "Transition") {
+    size = member.state?.length ?? 0
+    for (const { text } of member.fragments) size += text?.length ?? 0
+  }
   for (const { message } of member.outgoing) size += message.payload.length
   for (const { value } of member.replies) size += value.length
   if (member.later !== undefined) { for (const { message } of member.later.scheduled) size += message.payload.length }
@@ -422,7 +426,11 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
     yield* Effect.sleep(Math.max(1, Math.min(settings.clientIdleMillis, ...idle) / 4))
     const now = node.clock.currentTimeMillisUnsafe()
     const leaving: Array<Resident> = []
+    let waiting = 0
+    let inLine = 0
     for (const resident of node.all()) {
+      waiting += resident.waiting
+      inLine += resident.inLine
       const maxIdle = node.registration(resident.kind)?.maxIdleMillis ?? settings.clientIdleMillis
       if (now - resident.lastUsed < maxIdle || !resident.isIdle) continue
       if (resident.beginRelease()) leaving.push(resident)
@@ -430,6 +438,8 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
     }
     if (leaving.length > 0) yield* release(node, leaving)
     yield* Metric.update(metrics.residents, node.size)
+    yield* Metric.update(metrics.mailboxDepth, waiting)
+    yield* Metric.update(metrics.lineDepth, inLine)
   })
 
   const stop = Effect.flatMap(node.toStop.take(maxServers), (residents) => release(node, residents))

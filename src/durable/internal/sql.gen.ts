@@ -15,15 +15,32 @@ CREATE TABLE holdfast.server (
   taken bigint NOT NULL DEFAULT 0,
   -- The member that runs it, if that member is alive.
   holder bigint,
-  -- The state as JSON; null as long as no message was ever handled.
+  -- The state as JSON, or of which kind its fragments are; null as long as no message was ever handled.
   state text,
   -- The version of the schema that the state was written with.
   state_version integer NOT NULL DEFAULT 1,
   -- The message that locked it, as JSON, as long as what it began is not over.
   lock text,
   UNIQUE (kind, key)
-) WITH (fillfactor = 50, vacuum_truncate = off);
+  -- States of up to 3 KB lie in the row itself: whatever is moved out of a row is written anew, as other rows, by every update.
+) WITH (fillfactor = 50, toast_tuple_target = 4080, vacuum_truncate = off);
 CREATE INDEX server_locked ON holdfast.server (id) WHERE lock IS NOT NULL;
+
+-- What is too large for that lies here, in rows that are updated in place, two versions to a page: those that a step changes.
+-- Written by the holder alone, under the lock of the server's row. Whoever deletes or empties a server deletes these.
+CREATE TABLE holdfast.fragment (
+  server_id bigint NOT NULL,
+  number bigint NOT NULL,
+  text text NOT NULL,
+  PRIMARY KEY (server_id, number)
+) WITH (fillfactor = 50, toast_tuple_target = 8160, vacuum_truncate = off);
+ALTER TABLE holdfast.fragment ALTER COLUMN text SET STORAGE PLAIN;
+
+-- The fragments of a server's state. Volatile, and so with a snapshot of its own: to whoever has just locked the server's row it
+-- gives what belongs to that row, however long it had to wait for the lock.
+CREATE FUNCTION holdfast.fragments_of(p_server bigint, OUT numbers bigint[], OUT texts text[]) LANGUAGE sql VOLATILE AS $$
+  SELECT array_agg(f.number), array_agg(f.text) FROM holdfast.fragment f WHERE f.server_id = p_server
+$$;
 
 -- How many messages were ever put in a server's line. Written by senders alone, so that they and the holder do not fight.
 CREATE TABLE holdfast.inbox (
@@ -126,6 +143,21 @@ CREATE FUNCTION holdfast.put_in_line(
   ORDER BY k.server, k.k
 $$;
 
+-- Writes fragments of the states of those members of a group that passed: all that have a text; the others go. The rows of their
+-- servers are locked already, and nobody writes fragments without that.
+CREATE FUNCTION holdfast.write_fragments(
+  p_id bigint[], p_good integer[], f_m integer[], f_number bigint[], f_text text[]
+) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  DELETE FROM holdfast.fragment x
+  USING unnest(f_m, f_number, f_text) AS f(m, number, text)
+  WHERE f.text IS NULL AND f.m = ANY (p_good) AND x.server_id = p_id[f.m] AND x.number = f.number;
+  INSERT INTO holdfast.fragment (server_id, number, text)
+  SELECT p_id[f.m], f.number, f.text FROM unnest(f_m, f_number, f_text) AS f(m, number, text)
+  WHERE f.text IS NOT NULL AND f.m = ANY (p_good)
+  ON CONFLICT (server_id, number) DO UPDATE SET text = excluded.text;
+END $$;
+
 -- One group: a lane's number p_seq. It runs once, or, when the lane is not at p_seq - 1 or is closed, not at all, and then
 -- \`refused\` is null. A member is a server's step (its row id, the version it starts from, where its line must end if that
 -- matters, the position it consumes to, its new state if there is one, its lock if that changes: none is ''), or, with a null id, only messages to others.
@@ -138,6 +170,8 @@ CREATE FUNCTION holdfast.commit_group(
   w_id bigint[], w_version bigint[], w_guard bigint[], w_taken bigint[], w_state text[], w_lock text[],
   -- The version of the state's schema, where it is to be another one from now on.
   w_state_version integer[],
+  -- Fragments of states that are written, or, where there is no text, go.
+  f_m integer[], f_number bigint[], f_text text[],
   -- Messages consumed out of their turn: their positions.
   c_m integer[], c_seq bigint[],
   -- Answers under keys: the member they belong to (from 1), key, answer (none yet, where it comes later), and whether this is
@@ -237,6 +271,10 @@ BEGIN
     DELETE FROM holdfast.message x
     USING unnest(w_id, w_taken) WITH ORDINALITY AS w(id, taken, m)
     WHERE w.taken > 0 AND (all_good OR w.m = ANY (good)) AND x.server_id = w.id AND x.seq <= w.taken;
+
+    IF cardinality(f_m) > 0 THEN
+      PERFORM holdfast.write_fragments(w_id, good, f_m, f_number, f_text);
+    END IF;
 
     IF cardinality(c_m) > 0 THEN
       DELETE FROM holdfast.message x
@@ -399,6 +437,24 @@ BEGIN
     UPDATE holdfast.lane l SET refused = commit_step.refused WHERE l.id = p_lane;
   END IF;
 END $$;
+
+-- The same for servers whose states lie in fragments.
+CREATE FUNCTION holdfast.commit_steps_in_fragments(
+  p_lane bigint, p_seq bigint, p_id bigint[], p_version bigint[], p_guard bigint[], p_state text[],
+  f_m integer[], f_number bigint[], f_text text[],
+  OUT refused integer[], OUT pushed bigint[]
+) LANGUAGE plpgsql AS $$
+DECLARE
+  good integer[];
+BEGIN
+  SELECT c.refused, c.pushed INTO refused, pushed
+  FROM holdfast.commit_steps(p_lane, p_seq, p_id, p_version, p_guard, p_state) c;
+  IF refused IS NULL THEN
+    RETURN;
+  END IF;
+  good := ARRAY(SELECT m FROM generate_series(1, cardinality(p_id)) AS m WHERE NOT m = ANY (refused));
+  PERFORM holdfast.write_fragments(p_id, good, f_m, f_number, f_text);
+END $$;
 `
   },
   {
@@ -406,8 +462,7 @@ END $$;
     text: `-- Messages for later, until they are due. Each is a row of its own, with the id that it will have in line.
 --
 -- A row is written by the commit that schedules it, and is gone by the commit that puts it in line or cancels it, whichever
--- of the two finds it. All of a server's are found by the beginning of the primary key: who does away with a server does
--- away with them there, before the server's own row is locked.
+-- of the two finds it. All of a server's are found by the beginning of the primary key: there they are when it is killed.
 CREATE TABLE holdfast.scheduled (
   server_id bigint NOT NULL,
   member bigint NOT NULL,
@@ -503,12 +558,13 @@ END $$;
   },
   {
     name: "0004_kill.sql",
-    text: `-- Ends the life of a server: its state, its line, its lock, what it answered, what is for later and what was set aside are gone,
--- and whoever waits for an answer to a call in its line is told p_answer. The row and its number stay, and the version goes on from where it was:
--- whatever was prepared in the life that ends is refused, and messages that are sent by the number reach the next one.
+    text: `-- Ends the life of a server: its state, its line, its lock, its messages for later, what it answered and what was set aside are
+-- gone, and whoever waits for an answer to a call in its line is told p_answer. The row and its number stay, and the version goes
+-- on from where it was: whatever was prepared in the life that ends is refused, and messages that are sent by the number reach
+-- the next one.
 --
 -- A group of its own, number p_seq of a lane: it runs once, or, where \`refused\` is null, not at all. Locks are taken in the one
--- order of all commits: the lane, messages for later, the server, its keys, its inbox.
+-- order of all commits: the lane, the server's messages for later, the server, its keys, its inbox.
 CREATE FUNCTION holdfast.kill_server(
   p_lane bigint, p_seq bigint, p_id bigint, p_answer text,
   OUT refused integer[],
@@ -528,10 +584,7 @@ BEGIN
     RETURN;
   END IF;
   refused := '{}';
-  DELETE FROM holdfast.scheduled x WHERE (x.server_id, x.member, x.call) IN (
-    SELECT o.server_id, o.member, o.call FROM holdfast.scheduled o WHERE o.server_id = p_id
-    ORDER BY o.member, o.call FOR UPDATE
-  );
+  PERFORM FROM holdfast.scheduled s WHERE s.server_id = p_id ORDER BY s.member, s.call FOR UPDATE;
   SELECT s.lock::json, h.id INTO locked_by, holder
   FROM holdfast.server s LEFT JOIN holdfast.member h ON h.id = s.holder AND NOT h.dead
   WHERE s.id = p_id FOR NO KEY UPDATE OF s;
@@ -541,9 +594,11 @@ BEGIN
   -- From here on no message gets into the line: those that did are seen below, with the keys that came with them.
   DELETE FROM holdfast.outcome o WHERE o.server_id = p_id;
   UPDATE holdfast.server s
-  SET version = s.version + 1, taken = coalesce(ends, 0), holder = NULL, state = NULL, state_version = 1,
-    lock = NULL
+  SET version = s.version + 1, taken = coalesce(ends, 0), holder = NULL, state = NULL, lock = NULL,
+    state_version = 1
   WHERE s.id = p_id RETURNING s.version INTO version;
+  DELETE FROM holdfast.scheduled s WHERE s.server_id = p_id;
+  DELETE FROM holdfast.fragment f WHERE f.server_id = p_id;
   DELETE FROM holdfast.parked p WHERE p.server_id = p_id;
   WITH gone AS (
     DELETE FROM holdfast.message m WHERE m.server_id = p_id AND m.seq <= ends RETURNING m.mode, m.member, m.call
@@ -558,6 +613,73 @@ BEGIN
     RETURNING member
   )
   SELECT coalesce(array_agg(DISTINCT r.member), '{}') INTO told FROM replies r;
+END $$;
+`
+  },
+  {
+    name: "0005_parked.sql",
+    text: `-- Puts a message that was set aside back in line, at the end, with another payload where one is given. It happens once, since
+-- what decides is that the message is still set aside. As a cast: whoever called was told that it was set aside, or finds that
+-- among the replies. Nothing is done where its key is known by now, which is then \`known_key\`.
+--
+-- Locks are taken in the one order there is: keys, then lines, then what was set aside.
+CREATE FUNCTION holdfast.retry_parked(
+  p_id bigint, p_payload text,
+  OUT is_there boolean, OUT known_key text, OUT known_answered boolean,
+  -- The server and the living member that holds it, where the message stands in line now, and whether it has priority.
+  OUT server bigint, OUT holder bigint, OUT "position" bigint, OUT priority boolean
+) LANGUAGE plpgsql AS $$
+DECLARE
+  aside holdfast.parked;
+BEGIN
+  IF current_setting('synchronous_commit') = 'off' THEN
+    PERFORM set_config('synchronous_commit', 'on', true);
+  END IF;
+
+  SELECT p.* INTO aside FROM holdfast.parked p WHERE p.id = p_id;
+  is_there := FOUND;
+  IF NOT is_there THEN
+    RETURN;
+  END IF;
+
+  BEGIN
+    IF aside.key IS NOT NULL THEN
+      INSERT INTO holdfast.outcome (server_id, key) VALUES (aside.server_id, aside.key) ON CONFLICT DO NOTHING;
+      IF NOT FOUND THEN
+        -- By a repeat; or by somebody who was faster with this very message, which is not set aside any more then.
+        is_there := EXISTS (SELECT FROM holdfast.parked p WHERE p.id = p_id);
+        IF is_there THEN
+          known_key := aside.key;
+          known_answered := EXISTS (
+            SELECT FROM holdfast.outcome x
+            WHERE x.server_id = aside.server_id AND x.key = aside.key AND x.reply IS NOT NULL
+          );
+        END IF;
+        RETURN;
+      END IF;
+    END IF;
+
+    PERFORM holdfast.put_in_line(
+      ARRAY[aside.server_id], ARRAY['cast'], ARRAY[aside.rpc], ARRAY[coalesce(p_payload, aside.payload)],
+      ARRAY[aside.key], ARRAY[aside.priority], ARRAY[aside.member], ARRAY[aside.call],
+      ARRAY[aside.server_id], ARRAY[aside.key]
+    );
+    DELETE FROM holdfast.parked p WHERE p.id = p_id;
+    IF NOT FOUND THEN
+      RAISE no_data_found;
+    END IF;
+  EXCEPTION WHEN no_data_found THEN
+    -- Somebody was faster, with a retry, a drop or a kill: what was done since BEGIN is undone.
+    is_there := false;
+    RETURN;
+  END;
+
+  server := aside.server_id;
+  priority := aside.priority;
+  SELECT b.pushed INTO "position" FROM holdfast.inbox b WHERE b.id = aside.server_id;
+  SELECT h.id INTO holder
+  FROM holdfast.server s JOIN holdfast.member h ON h.id = s.holder AND NOT h.dead
+  WHERE s.id = aside.server_id;
 END $$;
 `
   }

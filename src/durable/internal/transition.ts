@@ -1,11 +1,20 @@
 /**
  * One server's step while it is being made: the messages handled so far, and everything that goes with them.
  */
-import type { KeyedOutcome, OpenTransaction, Outgoing, Parked, Reply, Transition } from "../DurableStorage.ts"
+import type {
+  FragmentChange,
+  KeyedOutcome,
+  OpenTransaction,
+  Outgoing,
+  Parked,
+  Reply,
+  Transition
+} from "../DurableStorage.ts"
 import type { Committed } from "./actions.ts"
 import type { Answer } from "./answer.ts"
 import type { LaterWrites } from "./later.ts"
 import type { Message } from "./message.ts"
+import { noChanges, type State } from "./state/stored.ts"
 
 /** A message that was handled, and what is to be answered and done once that is on disk. */
 export interface Step {
@@ -19,18 +28,14 @@ export interface Step {
   readonly endsLock: boolean
 }
 
-/** The state of a server, with the text it was read from or is written as, as far as that is known. */
-export interface State {
-  readonly value: unknown
-  readonly text: string | undefined
-}
-
 /** A step from `version` on. It grows until the committer takes it. */
 export class Draft {
   readonly version: number
   /** The state it starts from and the one it comes to; none where `init` has not given one yet. */
   readonly from: State | undefined
   state: State | undefined
+  /** What that changes of the fragments which the state is kept in, once it is known. */
+  fragments: ReadonlyArray<FragmentChange> = noChanges
   taken: number
   readonly takenBefore: number
   /** Where the line must end for this step to be valid; `undefined` where that does not matter. */
@@ -71,7 +76,7 @@ export class Draft {
 
   /** Whether anything is to be written. A server whose state was never stored is stored with its first message. */
   get writes(): boolean {
-    return this.state !== this.from || (this.from !== undefined && this.from.text === undefined) ||
+    return this.state !== this.from || (this.from !== undefined && this.from.stored === undefined) ||
       this.taken !== this.takenBefore || this.consumed.length > 0 || this.lock !== undefined ||
       this.outcomes.size > 0 || this.outgoing.length > 0 || this.parked.length > 0 || this.replies.length > 0 ||
       this.transaction !== undefined || this.later?.isEmpty === false
@@ -79,11 +84,12 @@ export class Draft {
 
   /** Whether the state is written with it. */
   get writesState(): boolean {
-    return this.state !== this.from && this.state?.text !== undefined
+    return this.state !== this.from && this.state?.stored !== undefined
   }
 
   /** For the storage, at a moment of a clock that only goes forward; with the state's version, where that is to be stored. */
   toTransition(id: number, stateVersion: number | undefined, now: () => number): Transition {
+    const head = this.state?.stored?.head
     return {
       _tag: "Transition",
       id,
@@ -92,7 +98,8 @@ export class Draft {
       takenBefore: this.takenBefore,
       taken: this.taken,
       consumed: this.consumed,
-      state: this.state === this.from ? undefined : this.state?.text,
+      state: head === this.from?.stored?.head ? undefined : head,
+      fragments: this.fragments,
       lock: this.lock === undefined || this.lock === "none" ? this.lock : this.lock.stored(),
       outcomes: Array.from(this.outcomes.values()),
       replies: this.replies,

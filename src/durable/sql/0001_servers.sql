@@ -11,15 +11,32 @@ CREATE TABLE holdfast.server (
   taken bigint NOT NULL DEFAULT 0,
   -- The member that runs it, if that member is alive.
   holder bigint,
-  -- The state as JSON; null as long as no message was ever handled.
+  -- The state as JSON, or of which kind its fragments are; null as long as no message was ever handled.
   state text,
   -- The version of the schema that the state was written with.
   state_version integer NOT NULL DEFAULT 1,
   -- The message that locked it, as JSON, as long as what it began is not over.
   lock text,
   UNIQUE (kind, key)
-) WITH (fillfactor = 50, vacuum_truncate = off);
+  -- States of up to 3 KB lie in the row itself: whatever is moved out of a row is written anew, as other rows, by every update.
+) WITH (fillfactor = 50, toast_tuple_target = 4080, vacuum_truncate = off);
 CREATE INDEX server_locked ON holdfast.server (id) WHERE lock IS NOT NULL;
+
+-- What is too large for that lies here, in rows that are updated in place, two versions to a page: those that a step changes.
+-- Written by the holder alone, under the lock of the server's row. Whoever deletes or empties a server deletes these.
+CREATE TABLE holdfast.fragment (
+  server_id bigint NOT NULL,
+  number bigint NOT NULL,
+  text text NOT NULL,
+  PRIMARY KEY (server_id, number)
+) WITH (fillfactor = 50, toast_tuple_target = 8160, vacuum_truncate = off);
+ALTER TABLE holdfast.fragment ALTER COLUMN text SET STORAGE PLAIN;
+
+-- The fragments of a server's state. Volatile, and so with a snapshot of its own: to whoever has just locked the server's row it
+-- gives what belongs to that row, however long it had to wait for the lock.
+CREATE FUNCTION holdfast.fragments_of(p_server bigint, OUT numbers bigint[], OUT texts text[]) LANGUAGE sql VOLATILE AS $$
+  SELECT array_agg(f.number), array_agg(f.text) FROM holdfast.fragment f WHERE f.server_id = p_server
+$$;
 
 -- How many messages were ever put in a server's line. Written by senders alone, so that they and the holder do not fight.
 CREATE TABLE holdfast.inbox (

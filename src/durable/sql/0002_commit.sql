@@ -31,6 +31,21 @@ CREATE FUNCTION holdfast.put_in_line(
   ORDER BY k.server, k.k
 $$;
 
+-- Writes fragments of the states of those members of a group that passed: all that have a text; the others go. The rows of their
+-- servers are locked already, and nobody writes fragments without that.
+CREATE FUNCTION holdfast.write_fragments(
+  p_id bigint[], p_good integer[], f_m integer[], f_number bigint[], f_text text[]
+) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  DELETE FROM holdfast.fragment x
+  USING unnest(f_m, f_number, f_text) AS f(m, number, text)
+  WHERE f.text IS NULL AND f.m = ANY (p_good) AND x.server_id = p_id[f.m] AND x.number = f.number;
+  INSERT INTO holdfast.fragment (server_id, number, text)
+  SELECT p_id[f.m], f.number, f.text FROM unnest(f_m, f_number, f_text) AS f(m, number, text)
+  WHERE f.text IS NOT NULL AND f.m = ANY (p_good)
+  ON CONFLICT (server_id, number) DO UPDATE SET text = excluded.text;
+END $$;
+
 -- One group: a lane's number p_seq. It runs once, or, when the lane is not at p_seq - 1 or is closed, not at all, and then
 -- `refused` is null. A member is a server's step (its row id, the version it starts from, where its line must end if that
 -- matters, the position it consumes to, its new state if there is one, its lock if that changes: none is ''), or, with a null id, only messages to others.
@@ -43,6 +58,8 @@ CREATE FUNCTION holdfast.commit_group(
   w_id bigint[], w_version bigint[], w_guard bigint[], w_taken bigint[], w_state text[], w_lock text[],
   -- The version of the state's schema, where it is to be another one from now on.
   w_state_version integer[],
+  -- Fragments of states that are written, or, where there is no text, go.
+  f_m integer[], f_number bigint[], f_text text[],
   -- Messages consumed out of their turn: their positions.
   c_m integer[], c_seq bigint[],
   -- Answers under keys: the member they belong to (from 1), key, answer (none yet, where it comes later), and whether this is
@@ -142,6 +159,10 @@ BEGIN
     DELETE FROM holdfast.message x
     USING unnest(w_id, w_taken) WITH ORDINALITY AS w(id, taken, m)
     WHERE w.taken > 0 AND (all_good OR w.m = ANY (good)) AND x.server_id = w.id AND x.seq <= w.taken;
+
+    IF cardinality(f_m) > 0 THEN
+      PERFORM holdfast.write_fragments(w_id, good, f_m, f_number, f_text);
+    END IF;
 
     IF cardinality(c_m) > 0 THEN
       DELETE FROM holdfast.message x
@@ -303,4 +324,22 @@ BEGIN
     refused := '{1}';
     UPDATE holdfast.lane l SET refused = commit_step.refused WHERE l.id = p_lane;
   END IF;
+END $$;
+
+-- The same for servers whose states lie in fragments.
+CREATE FUNCTION holdfast.commit_steps_in_fragments(
+  p_lane bigint, p_seq bigint, p_id bigint[], p_version bigint[], p_guard bigint[], p_state text[],
+  f_m integer[], f_number bigint[], f_text text[],
+  OUT refused integer[], OUT pushed bigint[]
+) LANGUAGE plpgsql AS $$
+DECLARE
+  good integer[];
+BEGIN
+  SELECT c.refused, c.pushed INTO refused, pushed
+  FROM holdfast.commit_steps(p_lane, p_seq, p_id, p_version, p_guard, p_state) c;
+  IF refused IS NULL THEN
+    RETURN;
+  END IF;
+  good := ARRAY(SELECT m FROM generate_series(1, cardinality(p_id)) AS m WHERE NOT m = ANY (refused));
+  PERFORM holdfast.write_fragments(p_id, good, f_m, f_number, f_text);
 END $$;

@@ -1,8 +1,7 @@
 -- Messages for later, until they are due. Each is a row of its own, with the id that it will have in line.
 --
 -- A row is written by the commit that schedules it, and is gone by the commit that puts it in line or cancels it, whichever
--- of the two finds it. All of a server's are found by the beginning of the primary key: who does away with a server does
--- away with them there, before the server's own row is locked.
+-- of the two finds it. All of a server's are found by the beginning of the primary key: there they are when it is killed.
 CREATE TABLE holdfast.scheduled (
   server_id bigint NOT NULL,
   member bigint NOT NULL,

@@ -1,9 +1,10 @@
--- Ends the life of a server: its state, its line, its lock, what it answered, what is for later and what was set aside are gone,
--- and whoever waits for an answer to a call in its line is told p_answer. The row and its number stay, and the version goes on from where it was:
--- whatever was prepared in the life that ends is refused, and messages that are sent by the number reach the next one.
+-- Ends the life of a server: its state, its line, its lock, its messages for later, what it answered and what was set aside are
+-- gone, and whoever waits for an answer to a call in its line is told p_answer. The row and its number stay, and the version goes
+-- on from where it was: whatever was prepared in the life that ends is refused, and messages that are sent by the number reach
+-- the next one.
 --
 -- A group of its own, number p_seq of a lane: it runs once, or, where `refused` is null, not at all. Locks are taken in the one
--- order of all commits: the lane, messages for later, the server, its keys, its inbox.
+-- order of all commits: the lane, the server's messages for later, the server, its keys, its inbox.
 CREATE FUNCTION holdfast.kill_server(
   p_lane bigint, p_seq bigint, p_id bigint, p_answer text,
   OUT refused integer[],
@@ -23,10 +24,7 @@ BEGIN
     RETURN;
   END IF;
   refused := '{}';
-  DELETE FROM holdfast.scheduled x WHERE (x.server_id, x.member, x.call) IN (
-    SELECT o.server_id, o.member, o.call FROM holdfast.scheduled o WHERE o.server_id = p_id
-    ORDER BY o.member, o.call FOR UPDATE
-  );
+  PERFORM FROM holdfast.scheduled s WHERE s.server_id = p_id ORDER BY s.member, s.call FOR UPDATE;
   SELECT s.lock::json, h.id INTO locked_by, holder
   FROM holdfast.server s LEFT JOIN holdfast.member h ON h.id = s.holder AND NOT h.dead
   WHERE s.id = p_id FOR NO KEY UPDATE OF s;
@@ -36,9 +34,11 @@ BEGIN
   -- From here on no message gets into the line: those that did are seen below, with the keys that came with them.
   DELETE FROM holdfast.outcome o WHERE o.server_id = p_id;
   UPDATE holdfast.server s
-  SET version = s.version + 1, taken = coalesce(ends, 0), holder = NULL, state = NULL, state_version = 1,
-    lock = NULL
+  SET version = s.version + 1, taken = coalesce(ends, 0), holder = NULL, state = NULL, lock = NULL,
+    state_version = 1
   WHERE s.id = p_id RETURNING s.version INTO version;
+  DELETE FROM holdfast.scheduled s WHERE s.server_id = p_id;
+  DELETE FROM holdfast.fragment f WHERE f.server_id = p_id;
   DELETE FROM holdfast.parked p WHERE p.server_id = p_id;
   WITH gone AS (
     DELETE FROM holdfast.message m WHERE m.server_id = p_id AND m.seq <= ends RETURNING m.mode, m.member, m.call

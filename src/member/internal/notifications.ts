@@ -17,7 +17,17 @@ export interface Hint {
   readonly payload: string
 }
 
-const channelOf = (to: number | "everyone"): string => to === "everyone" ? "holdfast_everyone" : `holdfast_${to}`
+/** Hints of a room bear its name; one without is for all. */
+export const addressedTo = (room: string, hint: string): string => `${room}/${hint}`
+
+/** The room that a payload is for, and the hint itself. */
+export const addressed = (payload: string): readonly [room: string | undefined, hint: string] => {
+  const end = payload.indexOf("/")
+  return end < 0 ? [undefined, payload] : [payload.slice(0, end), payload.slice(end + 1)]
+}
+
+/** Where it is heard. */
+export const channelOf = (to: number | "everyone"): string => to === "everyone" ? "holdfast_everyone" : `holdfast_${to}`
 
 const maxPayload = 7000
 

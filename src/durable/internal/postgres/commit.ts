@@ -48,6 +48,10 @@ export const numbers = (value: unknown): ReadonlyArray<number> =>
 
 const stepsSql = "SELECT refused, pushed::float8[] FROM holdfast.commit_steps($1, $2, $3, $4, $5, $6)"
 
+/** The same for servers whose states lie in fragments. */
+const stepsInFragmentsSql =
+  "SELECT refused, pushed::float8[] FROM holdfast.commit_steps_in_fragments($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+
 /** The same for a single server. */
 const stepSql = "SELECT refused, ARRAY[pushed::float8] FROM holdfast.commit_step($1, $2, $3, $4, $5, $6)"
 
@@ -64,7 +68,7 @@ SELECT refused, pushed::float8[], known_m, known_key, known_reply, line_id::floa
   line_holder::float8[], missed, due_in
 FROM holdfast.commit_group($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
   $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41, $42, $43, $44, $45,
-  $46, $47, $48, $49, $50, $51)`
+  $46, $47, $48, $49, $50, $51, $52, $53, $54)`
 
 const outgoingParams = (outgoing: ReadonlyArray<readonly [number, Outgoing]>): ReadonlyArray<unknown> => [
   int4(outgoing.map(([m]) => m)),
@@ -110,6 +114,19 @@ const laterParams = (parts: ReadonlyArray<Part>): ReadonlyArray<unknown> => {
   ]
 }
 
+/** The fragments of all parts, each with the number of its part; `undefined` where there are none. */
+const fragmentParams = (parts: ReadonlyArray<Part>): ReadonlyArray<unknown> | undefined => {
+  const fragments = parts.flatMap((part, index) =>
+    part._tag === "Transition" ? part.fragments.map((fragment) => ({ m: index + 1, ...fragment })) : []
+  )
+  return fragments.length === 0 ? undefined : [
+    int4(fragments.map(({ m }) => m)),
+    int8(fragments.map(({ number }) => number)),
+    text(fragments.map(({ text }) => text ?? null))
+  ]
+}
+const noFragments = [int4([]), int8([]), text([])]
+
 const groupParams = (parts: ReadonlyArray<Part>): ReadonlyArray<unknown> => {
   const steps = parts.map((part) => part._tag === "Transition" ? part : undefined)
   /** What all parts have of something, each with the number of its part. */
@@ -128,6 +145,7 @@ const groupParams = (parts: ReadonlyArray<Part>): ReadonlyArray<unknown> => {
     text(steps.map((step) => step?.state ?? null)),
     text(steps.map((step) => step?.lock === undefined ? null : step.lock === "none" ? "" : JSON.stringify(step.lock))),
     int4(steps.map((step) => step?.stateVersion ?? null)),
+    ...(fragmentParams(parts) ?? noFragments),
     int4(consumed.map(([m]) => m)),
     int8(consumed.map(([, position]) => position)),
     int4(outcomes.map(([m]) => m)),
@@ -230,8 +248,9 @@ export const groupStatement = (changes: Changes): GroupStatement<Part, Verdict> 
   prepare: (parts, lane, seq) => {
     const number = [BigInt(lane), BigInt(seq)]
     if (!parts.every(isPlainStep)) return { sql: groupSql, params: [...number, ...groupParams(parts)] }
+    const fragments = fragmentParams(parts)
     const [only] = parts
-    if (parts.length === 1 && only !== undefined) {
+    if (parts.length === 1 && only !== undefined && fragments === undefined) {
       const guard = only.guard === undefined ? null : BigInt(only.guard)
       return {
         sql: stepSql,
@@ -244,16 +263,16 @@ export const groupStatement = (changes: Changes): GroupStatement<Part, Verdict> 
         ]
       }
     }
-    return {
-      sql: stepsSql,
-      params: [
-        ...number,
-        int8(parts.map((part) => part.id)),
-        int8(parts.map((part) => part.version)),
-        int8(parts.map((part) => part.guard)),
-        text(parts.map((part) => part.state ?? null))
-      ]
-    }
+    const params = [
+      ...number,
+      int8(parts.map((part) => part.id)),
+      int8(parts.map((part) => part.version)),
+      int8(parts.map((part) => part.guard)),
+      text(parts.map((part) => part.state ?? null))
+    ]
+    return fragments === undefined
+      ? { sql: stepsSql, params }
+      : { sql: stepsInFragmentsSql, params: [...params, ...fragments] }
   },
   verdicts: (parts, row) => groupVerdicts(parts, row, changes),
   // Which lines grew is not known any more; the poll finds them. A refused step is looked at anew from the start.

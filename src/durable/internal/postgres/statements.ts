@@ -5,6 +5,7 @@
 import type {
   Address,
   Claimed,
+  Fragment,
   LineRead,
   QueuedMessage,
   Reply,
@@ -17,6 +18,11 @@ import { type GrownLine, int8, text } from "./commit.ts"
 type Rows = ReadonlyArray<ReadonlyArray<unknown>>
 
 const optional = (value: unknown): string | undefined => typeof value === "string" ? value : undefined
+
+export const fragments = (numbers: unknown, texts: unknown): ReadonlyArray<Fragment> =>
+  Array.isArray(numbers) && Array.isArray(texts)
+    ? numbers.map((number, index) => ({ number: Number(number), text: String(texts[index]) }))
+    : []
 
 /** Finds servers by name, with the living member that holds each. */
 export const find = {
@@ -64,10 +70,10 @@ WITH wanted AS MATERIALIZED (
   RETURNING s.id, s.version, s.taken, s.state, s.lock, s.state_version
 )
 SELECT g.id::float8, g.version::float8, g.taken::float8, g.state, g.lock,
-  coalesce((SELECT b.pushed FROM holdfast.inbox b WHERE b.id = g.id), 0)::float8, g.state_version
-FROM got g
+  coalesce((SELECT b.pushed FROM holdfast.inbox b WHERE b.id = g.id), 0)::float8, g.state_version, f.numbers::float8[], f.texts
+FROM got g CROSS JOIN LATERAL holdfast.fragments_of(g.id) f
 UNION ALL
-SELECT s.id::float8, NULL, NULL, NULL, NULL, NULL, s.state_version
+SELECT s.id::float8, NULL, NULL, NULL, NULL, NULL, s.state_version, NULL, NULL
 FROM wanted w JOIN holdfast.server s ON s.id = w.id
 WHERE s.state_version > w.known AND NOT EXISTS (SELECT FROM holdfast.member h WHERE h.id = s.holder AND NOT h.dead)`,
   params: (member: number, wanted: ReadonlyArray<{ readonly id: number; readonly stateVersion: number }>) => [
@@ -76,7 +82,7 @@ WHERE s.state_version > w.known AND NOT EXISTS (SELECT FROM holdfast.member h WH
     int8(wanted.map(({ stateVersion }) => stateVersion))
   ],
   rows: (rows: Rows) =>
-    rows.map(([id, version, taken, state, lock, pushed, stateVersion]): Claimed | TooNew =>
+    rows.map(([id, version, taken, state, lock, pushed, stateVersion, numbers, texts]): Claimed | TooNew =>
       version === null
         ? { _tag: "TooNew", id: Number(id), stateVersion: Number(stateVersion) }
         : {
@@ -86,6 +92,7 @@ WHERE s.state_version > w.known AND NOT EXISTS (SELECT FROM holdfast.member h WH
           taken: Number(taken),
           pushed: Number(pushed),
           state: optional(state),
+          fragments: fragments(numbers, texts),
           stateVersion: Number(stateVersion),
           lock: typeof lock === "string" ? JSON.parse(lock) as StoredMessage : undefined
         }

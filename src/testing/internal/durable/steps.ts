@@ -90,6 +90,7 @@ export const step = (
   taken: server.taken,
   consumed: [],
   state: `{"by":${server.version}}`,
+  fragments: [],
   lock: undefined,
   outcomes: [],
   replies: [],
@@ -155,5 +156,9 @@ export const positions = (line: ReadonlyArray<QueuedMessage>) => line.map(({ pos
 
 export const tags = (verdicts: ReadonlyArray<Verdict>) => verdicts.map(({ _tag }) => _tag)
 
-/** Hides nothing of a reply but whose it is. */
+/** The fragments of a state, in the order of their numbers. */
+export const fragmentsOf = ({ fragments }: Claimed) =>
+  fragments.toSorted((a, b) => a.number - b.number).map(({ number, text }) => [number, text] as const)
+
+/** What replies say, in no order. */
 export const values = (replies: ReadonlyArray<Reply>) => replies.map(({ value }) => value).sort()

@@ -3,6 +3,7 @@
  * believed with what is stored, and one that is refused takes no other down.
  */
 import * as Effect from "effect/Effect"
+import type { Transition } from "../../../../durable/DurableStorage.ts"
 import { define, present, same } from "../../cases.ts"
 import {
   again,
@@ -10,6 +11,7 @@ import {
   check,
   claimNew,
   enqueue,
+  fragmentsOf,
   type Held,
   join,
   later,
@@ -114,6 +116,7 @@ const whole = (["its version", "its line", "a key", "what it would cancel"] as c
         taken: 1,
         consumed: [3],
         lock,
+        fragments: [{ number: 1, text: "a fragment" }],
         outcomes: [outcome("fresh", `"${server.id}"`)],
         replies: [reply(second, `"reply ${server.id}"`)],
         outgoing: [...to(target, first, {}), ...to(other, first, { primaryKey: `of ${server.id}` })],
@@ -161,6 +164,7 @@ const whole = (["its version", "its line", "a key", "what it would cancel"] as c
       const [left, made] = [yield* again(first, refused), yield* again(first, done)]
       yield* same("the refused one", [left.state, left.taken, left.lock], ["\"before\"", 0, undefined])
       yield* same("the other one", [made.state, made.taken, made.lock], [`{"by":${done.version}}`, 1, lock])
+      yield* same("their fragments", [fragmentsOf(left), fragmentsOf(made)], [[], [[1, "a fragment"]]])
       const fresh = { outcomes: [outcome("fresh", "\"again\"")] }
       yield* same("their keys", tags(yield* first.commit([step(left, fresh), step(made, fresh)])), ["Done", "Known"])
       // The key of a message that was not sent is free as well.
@@ -354,6 +358,45 @@ export const commits = [
       yield* same("locked", yield* found({ state: "\"a\"", lock }), ["\"a\"", lock])
       yield* same("nothing said", yield* found({ state: undefined, lock: undefined }), ["\"a\"", lock])
       yield* same("unlocked", yield* found({ state: undefined, lock: "none" }), ["\"a\"", undefined])
+    })
+  ),
+
+  define(
+    "fragments of a state are written, replaced and dropped by the steps that say so, and all others stay",
+    Effect.gen(function*() {
+      const node = yield* join
+      const server = yield* claimNew(node)
+      const large = "ü".repeat(4000)
+      const found = Effect.fnUntraced(function*(fragments: Transition["fragments"], state?: string) {
+        const before = yield* again(node, server)
+        yield* same("the step", tags(yield* node.commit([step(before, { state, fragments })])), ["Done"])
+        // One that is refused changes none.
+        yield* node.commit([
+          step(before, { fragments: [{ number: 1, text: "refused" }, { number: 9, text: "refused" }] })
+        ])
+        const after = yield* again(node, server)
+        return { state: after.state, fragments: fragmentsOf(after) }
+      })
+      yield* same(
+        "written",
+        yield* found([{ number: 7, text: "seven" }, { number: 1, text: large }, { number: 2, text: "" }], "\"head\""),
+        { state: "\"head\"", fragments: [[1, large], [2, ""], [7, "seven"]] }
+      )
+      yield* same(
+        "replaced, dropped, and added",
+        yield* found([{ number: 1, text: "one" }, { number: 7, text: undefined }, { number: 3, text: "three" }]),
+        { state: "\"head\"", fragments: [[1, "one"], [2, ""], [3, "three"]] }
+      )
+      yield* same("nothing said of them", yield* found([], "\"another\""), {
+        state: "\"another\"",
+        fragments: [[1, "one"], [2, ""], [3, "three"]]
+      })
+      yield* same("one dropped that is not there", yield* found([{ number: 8, text: undefined }]), {
+        state: "\"another\"",
+        fragments: [[1, "one"], [2, ""], [3, "three"]]
+      })
+      yield* node.kill(server.address, "\"gone\"")
+      yield* same("after the end of its life", fragmentsOf(yield* again(node, server)), [])
     })
   ),
 

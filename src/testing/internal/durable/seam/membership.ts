@@ -93,8 +93,9 @@ export const membership = [
       const node = yield* join
       const { message, to } = numbering()
       const fresh = yield* claimNew(node)
-      const { lock, pushed, state, stateVersion, taken } = fresh
-      yield* same("a new server", { lock, pushed, state, stateVersion, taken }, {
+      const { fragments, lock, pushed, state, stateVersion, taken } = fresh
+      yield* same("a new server", { fragments, lock, pushed, state, stateVersion, taken }, {
+        fragments: [],
         lock: undefined,
         pushed: 0,
         state: undefined,
