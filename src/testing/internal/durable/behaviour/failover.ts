@@ -174,7 +174,8 @@ export const failover = [
       const paused = yield* start({
         servers: live(),
         storage: ({ commit }) => ({
-          commit: (group) => Effect.andThen(atGate.open, Effect.andThen(gate.await, commit(group)))
+          commit: (group) =>
+            Effect.andThen(atGate.open, Effect.andThen(gate.await, Effect.suspend(() => commit(group))))
         })
       })
       const ref = (yield* paused.run(Counter.client()))("paused")
