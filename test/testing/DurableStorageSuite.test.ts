@@ -1,10 +1,19 @@
+/**
+ * Both of our storages keep what the conformance suite asks of every storage; a storage that breaks a promise is told, by the
+ * case whose name is the promise; and nothing that durable servers are held to is left out.
+ *
+ * Cases run side by side on one store, as they may.
+ */
 import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { type DurableStorage, MemoryStorage, PostgresStorage } from "holdfast/durable"
 import { DurableStorageSuite } from "holdfast/testing"
+import { readFileSync } from "node:fs"
+import { fileURLToPath } from "node:url"
 import * as TestPostgres from "../support/TestPostgres.ts"
 import { memoryWith, mutants } from "./fixtures/mutants.ts"
+import { further, ofSoakRuns, original } from "./fixtures/promisedCases.ts"
 
 /** Each node has a membership of its own, with its own connections, as another process would. */
 const postgres = Layer.unwrap(Effect.map(
@@ -52,4 +61,33 @@ describe("the suite can fail", () => {
       ({ effect }) => Effect.provide(effect, memoryWith(() => () => ({}))),
       { concurrency: "unbounded", discard: true }
     ))
+})
+
+describe("what the suite is made of", () => {
+  const all = [...DurableStorageSuite.cases, ...DurableStorageSuite.clock].map(({ name }) => name)
+
+  it("has one name for each case", () => {
+    assert.strictEqual(new Set(all).size, all.length)
+    assert.deepStrictEqual(DurableStorageSuite.cases, [...DurableStorageSuite.seam, ...DurableStorageSuite.behaviour])
+  })
+
+  for (const [promised, proofs] of [...Object.entries(original), ...Object.entries(further)]) {
+    it(`proves: ${promised}`, () => {
+      assert.isNotEmpty(proofs)
+      for (const proof of proofs) {
+        if (typeof proof === "string") assert.include(all, proof)
+        else {assert.include(
+            readFileSync(fileURLToPath(new URL(`../../${proof.file}`, import.meta.url)), "utf8"),
+            proof.says
+          )}
+      }
+    })
+  }
+
+  it("leaves none out", () => {
+    assert.deepStrictEqual(
+      [Object.keys(original).length, Object.keys(further).length + ofSoakRuns.length],
+      [19, 14]
+    )
+  })
 })
