@@ -2,40 +2,27 @@
  * Both of our storages keep what the conformance suite asks of every storage; a storage that breaks a promise is told, by the
  * case whose name is the promise; and nothing that durable servers are held to is left out.
  *
- * Cases run side by side on one store, as they may.
+ * Cases run side by side on one store, as they may. Those of behaviour on Postgres have a file of their own.
  */
-import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Effect, Layer } from "effect"
-import { type DurableStorage, MemoryStorage, PostgresStorage } from "holdfast/durable"
+import { MemoryStorage } from "holdfast/durable"
 import { DurableStorageSuite } from "holdfast/testing"
 import { readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
-import * as TestPostgres from "../support/TestPostgres.ts"
 import { memoryWith, mutants } from "./fixtures/mutants.ts"
+import { postgresStorage } from "./fixtures/postgresStorage.ts"
 import { further, ofSoakRuns, original } from "./fixtures/promisedCases.ts"
 
-/** Each node has a membership of its own, with its own connections, as another process would. */
-const postgres = Layer.unwrap(Effect.map(
-  PgClient.PgClient,
-  (client) =>
-    DurableStorageSuite.layerPerNode(
-      PostgresStorage.layer.pipe(Layer.provide(Layer.succeed(PgClient.PgClient, client)))
-    )
-)).pipe(Layer.provide(TestPostgres.layer))
+const concurrently = { concurrent: true, timeout: 60_000 }
 
-const backends: ReadonlyArray<readonly [string, Layer.Layer<DurableStorage.DurableStorage>]> = [
-  ["MemoryStorage", MemoryStorage.layer],
-  ["PostgresStorage", postgres]
-]
+layer(MemoryStorage.layer, { excludeTestServices: true })("MemoryStorage conforms", (it) => {
+  for (const { effect, name } of DurableStorageSuite.cases) it.effect(name, () => effect, concurrently)
+})
 
-for (const [name, backend] of backends) {
-  layer(backend, { excludeTestServices: true })(`${name} conforms`, (it) => {
-    for (const { effect, name } of DurableStorageSuite.cases) {
-      it.effect(name, () => effect, { concurrent: true, timeout: 60_000 })
-    }
-  })
-}
+layer(postgresStorage, { excludeTestServices: true })("PostgresStorage conforms, at the seam", (it) => {
+  for (const { effect, name } of DurableStorageSuite.seam) it.effect(name, () => effect, concurrently)
+})
 
 describe("MemoryStorage, by the clock", () => {
   for (const { effect, name } of DurableStorageSuite.clock) {
@@ -52,7 +39,7 @@ describe("the suite can fail", () => {
         const error = yield* Effect.flip(Effect.provide(found.effect, memoryWith(between)))
         assert.strictEqual(error.promise, caughtBy)
         assert.isNotEmpty(error.finding)
-      }), { concurrent: true, timeout: 60_000 })
+      }), concurrently)
   }
 
   it.live("what stands between is not to blame", () =>

@@ -254,7 +254,7 @@ export const lines = [
           what,
           Effect.sync(() => heard.slice()),
           (hints) => hints.some((hint) => hint._tag === "Everything" || isIt(hint)),
-          "4 seconds"
+          "3 seconds"
         )
       for (const priority of [false, true]) {
         yield* second.commit([enqueue(to(server, second, { priority }))])
