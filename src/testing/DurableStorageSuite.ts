@@ -48,6 +48,7 @@ import { killing } from "./internal/durable/seam/killing.ts"
 import { lines } from "./internal/durable/seam/lines.ts"
 import { membership } from "./internal/durable/seam/membership.ts"
 import { timers } from "./internal/durable/seam/timers.ts"
+import { whole } from "./internal/durable/seam/whole.ts"
 
 /**
  * A case of this suite.
@@ -64,7 +65,15 @@ export type Case = Conformance.Case<DurableStorage>
  * @since 0.1.0
  * @category cases
  */
-export const seam: ReadonlyArray<Case> = [...membership, ...commits, ...lines, ...keys, ...timers, ...killing]
+export const seam: ReadonlyArray<Case> = [
+  ...membership,
+  ...commits,
+  ...whole,
+  ...lines,
+  ...keys,
+  ...timers,
+  ...killing
+]
 
 /**
  * What applications see: nodes with servers on the storage, several at a time, that come and go.

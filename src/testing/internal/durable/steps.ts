@@ -21,7 +21,7 @@ import {
   type Transition,
   type Verdict
 } from "../../../durable/DurableStorage.ts"
-import { holds, present, unused } from "../cases.ts"
+import { eventually, holds, present, unused } from "../cases.ts"
 
 /** Joins as a node, until the scope ends. */
 export const join = Effect.flatMap(
@@ -151,6 +151,14 @@ export const lineOf = (
 /** The numbers that the senders of the messages in a line gave them. */
 export const callsOf = (node: NodeStorage, server: { readonly id: number }) =>
   Effect.map(lineOf(node, server), (line) => line.map(({ call }) => call))
+
+/** Puts what is due in line until so much is in a server's. Another node may be at it, whose part this one leaves to it. */
+export const delivered = (node: NodeStorage, server: { readonly id: number }, count: number) =>
+  eventually(
+    `${count} messages for later come into the line`,
+    Effect.andThen(node.deliverDue, callsOf(node, server)),
+    (calls) => calls.length >= count
+  )
 
 export const positions = (line: ReadonlyArray<QueuedMessage>) => line.map(({ position }) => position)
 

@@ -8,6 +8,7 @@ import {
   check,
   claim,
   claimNew,
+  delivered,
   enqueue,
   lineOf,
   nameOf,
@@ -73,7 +74,7 @@ export const killing = [
           { later: { scheduled: [timer] } }
         )
       ])
-      yield* second.deliverDue
+      yield* delivered(second, server, 4)
       const line = yield* lineOf(second, server)
       yield* same("what is sent to its next life", line.map(({ primaryKey, recorded }) => [primaryKey, recorded]), [
         ["in line", undefined],

@@ -2,11 +2,12 @@
  * Messages for later: in line when they are due and not before, and taken back only by whoever is told so.
  */
 import * as Effect from "effect/Effect"
-import type { Due, NodeStorage, ScheduledId } from "../../../../durable/DurableStorage.ts"
+import type { Due, ScheduledId } from "../../../../durable/DurableStorage.ts"
 import { define, eventually, holds, same } from "../../cases.ts"
 import {
   callsOf,
   claimNew,
+  delivered,
   enqueue,
   join,
   lineOf,
@@ -20,14 +21,6 @@ import {
 } from "../steps.ts"
 
 const hour = 3_600_000
-
-/** Delivers until so many messages are in a server's line. */
-const delivered = (node: NodeStorage, server: { readonly id: number }, count: number) =>
-  eventually(
-    `${count} messages for later come into the line`,
-    Effect.andThen(node.deliverDue, callsOf(node, server)),
-    (calls) => calls.length >= count
-  )
 
 const cancel = (...cancelled: ReadonlyArray<ScheduledId>) => enqueue([], { later: { cancelled } })
 
