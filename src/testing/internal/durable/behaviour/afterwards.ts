@@ -4,7 +4,8 @@
 import * as Effect from "effect/Effect"
 import type * as DurableServer from "../../../../durable/DurableServer.ts"
 import type { DurableServerError } from "../../../../durable/DurableServerError.ts"
-import { define, eventually, same } from "../../cases.ts"
+import { eventually, same } from "../../cases.ts"
+import { define } from "../define.ts"
 import { start } from "../nodes.ts"
 import { lamp } from "../servers.ts"
 

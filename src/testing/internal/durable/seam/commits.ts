@@ -4,7 +4,8 @@
  */
 import * as Effect from "effect/Effect"
 import type { Transition } from "../../../../durable/DurableStorage.ts"
-import { define, present, same } from "../../cases.ts"
+import { present, same } from "../../cases.ts"
+import { define } from "../define.ts"
 import {
   again,
   check,

@@ -3,7 +3,8 @@
  */
 import * as Effect from "effect/Effect"
 import type { StoredMessage } from "../../../../durable/DurableStorage.ts"
-import { define, same } from "../../cases.ts"
+import { same } from "../../cases.ts"
+import { define } from "../define.ts"
 import { again, claimNew, enqueue, join, later, lineOf, numbering, outcome, step, tags, two } from "../steps.ts"
 
 export const keys = [

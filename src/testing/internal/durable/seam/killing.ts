@@ -2,7 +2,8 @@
  * The end of a server's life.
  */
 import * as Effect from "effect/Effect"
-import { define, holds, present, same } from "../../cases.ts"
+import { holds, present, same } from "../../cases.ts"
+import { define } from "../define.ts"
 import {
   callsOf,
   check,

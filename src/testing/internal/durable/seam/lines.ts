@@ -5,7 +5,9 @@
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type { Hint, NodeStorage } from "../../../../durable/DurableStorage.ts"
-import { define, eventually, holds, present, same, separately } from "../../cases.ts"
+import { eventually, holds, present, same, separately, unused } from "../../cases.ts"
+import * as cases from "../../cases.ts"
+import { define } from "../define.ts"
 import {
   again,
   callsOf,
@@ -216,6 +218,30 @@ export const lines = [
           key
         ]),
         [[left.id, kind, "left"]]
+      )
+    })
+  ),
+
+  // Killing all of these would take long: their lines are consumed instead.
+  cases.define(
+    "of servers that nobody attends to 1,000 at most are told at once, by id, so that page by page all are found",
+    Effect.gen(function*() {
+      const node = yield* join
+      const { to } = numbering()
+      const kind = yield* unused
+      const names = numbers(1, 1100).map((n) => ({ kind, key: `${n}` }))
+      // Their lines begin in another order than that of their ids.
+      const located = (yield* node.locate(names)).toSorted((a, b) => a.id % 37 - b.id % 37)
+      yield* node.commit([enqueue(located.flatMap((server) => to(server, node, {})))])
+      const first = yield* node.unattended([kind], 0)
+      const second = yield* node.unattended([kind], first.at(-1)?.id ?? 0)
+      const claimed = (yield* node.claim(names)).flatMap((claim) => claim._tag === "Claimed" ? [claim] : [])
+      yield* node.commit(claimed.map((server) => step(server, { taken: 1 })))
+      yield* same("how many are told", [first.length, second.length], [1000, 100])
+      yield* same(
+        "which",
+        [...first, ...second].map(({ id }) => id),
+        located.map(({ id }) => id).toSorted((a, b) => a - b)
       )
     })
   ),

@@ -3,7 +3,8 @@
  */
 import * as Effect from "effect/Effect"
 import type { Claim } from "../../../../durable/DurableStorage.ts"
-import { define, holds, present, same, separately } from "../../cases.ts"
+import { holds, present, same, separately } from "../../cases.ts"
+import { define } from "../define.ts"
 import {
   again,
   callsOf,

@@ -3,7 +3,8 @@
  */
 import * as Effect from "effect/Effect"
 import type { Due, ScheduledId } from "../../../../durable/DurableStorage.ts"
-import { define, eventually, holds, same } from "../../cases.ts"
+import { eventually, holds, same } from "../../cases.ts"
+import { define } from "../define.ts"
 import {
   callsOf,
   claimNew,

@@ -2,7 +2,8 @@
  * All or nothing: of a member that is refused nothing is done, whatever it is refused by, and of the one beside it everything.
  */
 import * as Effect from "effect/Effect"
-import { define, same } from "../../cases.ts"
+import { same } from "../../cases.ts"
+import { define } from "../define.ts"
 import {
   again,
   callsOf,
