@@ -9,7 +9,6 @@
  *
  * @since 0.1.0
  */
-import type * as DateTime from "effect/DateTime"
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
@@ -17,7 +16,10 @@ import type * as Rpc from "effect/rpc/Rpc"
 import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import type * as behaviour from "./Behaviour.ts"
+import type { Behaviour, BehaviourServices, Checked, LockedServices } from "./Behaviour.ts"
 import type { CurrentTransition } from "./CurrentTransition.ts"
+import { type Any, type Durable, type KeyOf, type KeySchema, TypeId } from "./Definition.ts"
 import type { DurableNode } from "./DurableNode.ts"
 import type { DurableServerError } from "./DurableServerError.ts"
 import * as client from "./internal/client.ts"
@@ -27,39 +29,7 @@ import * as later from "./internal/later.ts"
 import { register } from "./internal/register.ts"
 import * as scheduling from "./internal/scheduling.ts"
 import * as stateVersions from "./internal/stateVersions.ts"
-import type { Lock, Outcome } from "./Outcome.ts"
-
-/**
- * The runtime type identifier of definitions.
- *
- * @since 0.1.0
- * @category type IDs
- */
-export const TypeId: TypeId = "~holdfast/durable/DurableServer"
-
-/**
- * The type-level identifier of definitions.
- *
- * @since 0.1.0
- * @category type IDs
- */
-export type TypeId = "~holdfast/durable/DurableServer"
-
-/**
- * A schema that encodes and decodes without services, as everything durable must.
- *
- * @since 0.1.0
- * @category models
- */
-export type Durable = Schema.Top & { readonly DecodingServices: never; readonly EncodingServices: never }
-
-/**
- * A schema for keys: whatever it describes, it is encoded to a string.
- *
- * @since 0.1.0
- * @category models
- */
-export type KeySchema = Durable & { readonly Encoded: string }
+import type { Ref } from "./Ref.ts"
 
 /**
  * The definition of a kind of durable server. Made by `make`; extend it to give it a name of its own.
@@ -114,260 +84,6 @@ export interface DurableServer<
 }
 
 /**
- * Any definition.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Any {
-  readonly [TypeId]: typeof TypeId
-  readonly kind: string
-  readonly state: Durable
-  readonly protocol: ReadonlyArray<Rpc.Any>
-  readonly key: KeySchema
-  readonly info: Durable
-  readonly "~Rpcs": Rpc.Any
-}
-
-/**
- * The state of a server, decoded.
- *
- * @since 0.1.0
- * @category utility types
- */
-export type StateOf<Self extends Any> = Self["state"]["Type"]
-
-/**
- * The key of a server, decoded.
- *
- * @since 0.1.0
- * @category utility types
- */
-export type KeyOf<Self extends Any> = Self["key"]["Type"]
-
-/**
- * What a server may be told by `info`, decoded.
- *
- * @since 0.1.0
- * @category utility types
- */
-export type InfoOf<Self extends Any> = Self["info"]["Type"]
-
-/**
- * The names of a server's operations.
- *
- * @since 0.1.0
- * @category utility types
- */
-export type Tag<Self extends Any> = Self["~Rpcs"]["_tag"]
-
-/** The operation of that name. */
-type RpcOf<Self extends Any, T extends string> = Extract<Self["~Rpcs"], { readonly _tag: T }>
-
-/**
- * What a handler is given: the message, the state it meets, and the ways to answer.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Request<Self extends Any, T extends string> {
-  readonly payload: Rpc.Payload<RpcOf<Self, T>>
-  /** The state as every earlier message left it. A value: a next state is a new one, and this one is never changed. */
-  readonly state: StateOf<Self>
-  readonly key: KeyOf<Self>
-  /** Whether somebody waits for the answer. */
-  readonly event: "call" | "cast"
-  /** The sender, to be answered later by `replyTo` or `failTo`. `From` keeps it in a state. */
-  readonly from: From<Rpc.Success<RpcOf<Self, T>>, Rpc.Error<RpcOf<Self, T>>>
-  /** The same for every attempt at this message, and for no other message. */
-  readonly messageId: string
-  /** From 1. */
-  readonly attempt: number
-  /** Answers, and sets the state where one is given. */
-  reply(
-    value: Rpc.Success<RpcOf<Self, T>>,
-    next?: StateOf<Self>
-  ): Outcome<Rpc.Success<RpcOf<Self, T>>, StateOf<Self>>
-  /** Sets the state where one is given. Only for operations without a success: a call resolves at the commit. */
-  noReply: Rpc.Success<RpcOf<Self, T>> extends void ? (next?: StateOf<Self>) => Outcome<void, StateOf<Self>>
-    : (theOperationDeclaresASuccess: never) => never
-  /**
-   * Sets the state where one is given, and leaves the answer to a later message: keep `from`, and answer it by `replyTo`. As
-   * long as a message with a `primaryKey` is not answered, a repeat of it is handled like a message of its own.
-   */
-  replyLater(next?: StateOf<Self>): Outcome<never, StateOf<Self>>
-  /**
-   * Sets the state where one is given, and locks the server: its messages wait, and the behaviour's `handleLocked` of this
-   * operation runs, outside of any transition, and gives the answer. The lock is on disk, and is not lost with a process:
-   * whoever follows begins `handleLocked` anew.
-   */
-  lock(next?: StateOf<Self>): Lock<StateOf<Self>>
-  /**
-   * Answers, sets the state where one is given, and lets the server leave memory once that is on disk. The next message to it
-   * finds the state as it was left, in whichever process. A reason other than `"normal"` is logged.
-   */
-  stop(
-    options:
-      & { readonly reason: string; readonly state?: StateOf<Self> | undefined }
-      & StopReply<
-        Rpc.Success<RpcOf<Self, T>>
-      >
-  ): Outcome<Rpc.Success<RpcOf<Self, T>>, StateOf<Self>>
-}
-
-/**
- * What a `handleLocked` is given: the message that locked the server, and the ways to answer. It runs outside of any
- * transition: it may take its time, what it does in the world is done, and it is done again where its process dies or it fails.
- *
- * @since 0.1.0
- * @category models
- */
-export interface LockedRequest<Self extends Any, T extends string> {
-  readonly payload: Rpc.Payload<RpcOf<Self, T>>
-  /** The state at the beginning of this attempt. The latest one is what an update is given. */
-  readonly state: StateOf<Self>
-  readonly key: KeyOf<Self>
-  readonly event: "call" | "cast"
-  readonly messageId: string
-  /** From 1, by this process. */
-  readonly attempt: number
-  /** Answers, unlocks, and sets the state to what becomes of the latest one, where an update is given. */
-  reply(
-    value: Rpc.Success<RpcOf<Self, T>>,
-    update?: (latest: StateOf<Self>) => StateOf<Self>
-  ): Outcome<Rpc.Success<RpcOf<Self, T>>, StateOf<Self>>
-  noReply: Rpc.Success<RpcOf<Self, T>> extends void
-    ? (update?: (latest: StateOf<Self>) => StateOf<Self>) => Outcome<void, StateOf<Self>>
-    : (theOperationDeclaresASuccess: never) => never
-}
-
-/** The reply of a server that stops: needed where the operation declares a success. */
-type StopReply<A> = [A] extends [void] ? { readonly reply?: A } : { readonly reply: A }
-
-/**
- * The sender of a message whose operation succeeds with `A` and fails with `E`.
- *
- * @since 0.1.0
- * @category models
- */
-export interface From<in A, in E> {
-  readonly "~holdfast/durable/From": { readonly _A: (_: A) => void; readonly _E: (_: E) => void }
-}
-
-/**
- * What a `handleInfo` is given: something that somebody thought worth mentioning, and the ways to answer.
- *
- * @since 0.1.0
- * @category models
- */
-export interface InfoRequest<Self extends Any> {
-  readonly message: InfoOf<Self>
-  readonly state: StateOf<Self>
-  readonly key: KeyOf<Self>
-  /** Sets the state where one is given. */
-  noReply(next?: StateOf<Self>): Outcome<void, StateOf<Self>>
-  /** Sets the state where one is given, and lets the server leave memory once that is on disk. */
-  stop(
-    options: { readonly reason: string; readonly state?: StateOf<Self> | undefined }
-  ): Outcome<void, StateOf<Self>>
-}
-
-/** A value, or an Effect of one. */
-type OrEffect<A, E, R> = A | Effect.Effect<A, E, R>
-
-/**
- * What a kind of server does: how its state begins, and how it answers each of its operations.
- *
- * A handler answers an outcome, or an Effect of one. Its typed failure is the caller's answer: the message is consumed and
- * the state stays. A defect is a failed attempt, tried again by `defectRetryPolicy` and at last parked.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Behaviour<Self extends Any> {
-  readonly init: (key: KeyOf<Self>) => OrEffect<StateOf<Self>, never, any>
-  readonly handlers: {
-    readonly [T in Tag<Self>]: (
-      request: Request<Self, T>
-    ) => OrEffect<
-      Outcome<Rpc.Success<RpcOf<Self, T>>, StateOf<Self>, any> | Lock<StateOf<Self>, any>,
-      Rpc.Error<RpcOf<Self, T>> | DurableServerError,
-      any
-    >
-  }
-  /** What is done about what `info` tells. Without it, that is ignored. What fails in it is logged, and not tried again. */
-  readonly handleInfo?: (
-    request: InfoRequest<Self>
-  ) => OrEffect<Outcome<void, StateOf<Self>, any>, DurableServerError, any>
-  /** What goes on under a lock, for the operations whose handlers may lock. */
-  readonly handleLocked?: {
-    readonly [T in Tag<Self>]?: (
-      request: LockedRequest<Self, T>
-    ) => OrEffect<
-      Outcome<Rpc.Success<RpcOf<Self, T>>, StateOf<Self>, any>,
-      Rpc.Error<RpcOf<Self, T>> | DurableServerError,
-      any
-    >
-  }
-}
-
-/** What a handler answers in the end. */
-type AnswerOf<F> = F extends (...args: any) => infer X ? X extends Effect.Effect<infer O, any, any> ? O : X : never
-
-/** Whether an answer may be a lock. One that has no type at all is not counted: it has an error of its own. */
-type IsLock<A> = 0 extends 1 & A ? false : [Extract<A, Lock<any, any>>] extends [never] ? false : true
-
-/** The operations whose handlers may lock. */
-type Locking<H> = { [K in keyof H]: IsLock<AnswerOf<H[K]>> extends true ? K : never }[keyof H]
-
-/**
- * Refuses handlers for operations that the protocol does not declare, and handlers that may lock without a `handleLocked`.
- *
- * @since 0.1.0
- * @category utility types
- */
-export type Checked<Self extends Any, B> = B extends { readonly handlers: infer H } ?
-    & { readonly handlers: { readonly [K in Exclude<keyof H, Tag<Self>>]: never } }
-    & (B extends { readonly handleLocked: infer L }
-      ? { readonly handleLocked: { readonly [K in Exclude<keyof L, Tag<Self>>]: never } }
-      : unknown)
-    // Before anything is known of it, `B` is any behaviour, which may lock.
-    & (Behaviour<Self> extends B ? unknown
-      : [Locking<H>] extends [never] ? unknown
-      : { readonly handleLocked: { readonly [K in Locking<H>]: unknown } })
-  : unknown
-
-/** The services of the actions of an outcome. */
-type ActionServices<X> = X extends Outcome<any, any, infer R> ? R : X extends Lock<any, infer R> ? R : never
-
-/** The services of what a function gives back, and of the actions of its outcome. */
-type ServicesOf<F> = F extends (...args: any) => infer X
-  ? X extends Effect.Effect<infer O, any, infer R> ? R | ActionServices<O> : ActionServices<X>
-  : never
-
-/**
- * The services that a behaviour's `init` and handlers use.
- *
- * @since 0.1.0
- * @category utility types
- */
-export type BehaviourServices<B> =
-  | (B extends { readonly init: infer I; readonly handlers: infer H }
-    ? ServicesOf<I> | { [K in keyof H]: ServicesOf<H[K]> }[keyof H]
-    : never)
-  | (B extends { readonly handleInfo: infer I } ? ServicesOf<I> : never)
-
-/**
- * The services that a behaviour's `handleLocked` uses. It has no transition.
- *
- * @since 0.1.0
- * @category utility types
- */
-export type LockedServices<B> = B extends { readonly handleLocked: infer L }
-  ? { [K in keyof L]: ServicesOf<L[K]> }[keyof L]
-  : never
-
-/**
  * How servers of one kind are run in this process.
  *
  * @since 0.1.0
@@ -390,162 +106,6 @@ export interface Options {
   readonly reset?: boolean | undefined
   /** When a message whose handler failed is tried again. When the schedule ends it is parked. 5 times, from 50 ms on. */
   readonly defectRetryPolicy?: Schedule.Schedule<unknown, unknown> | undefined
-}
-
-/** A payload as an argument: none where the operation takes none. */
-type Arguments<R, Rest extends ReadonlyArray<unknown>> = [Rpc.Payload<R>] extends [void]
-  ? [payload?: void, ...rest: Rest]
-  : [payload: Rpc.PayloadConstructor<R>, ...rest: Rest]
-
-/**
- * How a single call is made.
- *
- * @since 0.1.0
- * @category models
- */
-export interface CallOptions {
-  /** How long to wait for the reply: 5 seconds unless said otherwise, `"Infinity"` for ever. */
-  readonly timeout?: Duration.Input | undefined
-}
-
-/**
- * Operations whose answer is waited for.
- *
- * @since 0.1.0
- * @category models
- */
-export type Calls<Self extends Any> = {
-  readonly [T in Tag<Self>]: (
-    ...args: Arguments<RpcOf<Self, T>, [options?: CallOptions]>
-  ) => Effect.Effect<Rpc.Success<RpcOf<Self, T>>, Rpc.Error<RpcOf<Self, T>> | DurableServerError>
-}
-
-/**
- * Operations that are only sent.
- *
- * @since 0.1.0
- * @category models
- */
-export type Casts<Self extends Any> = {
-  readonly [T in Tag<Self>]: (...args: Arguments<RpcOf<Self, T>, []>) => Effect.Effect<void, DurableServerError>
-}
-
-/**
- * Operations that are sent for later. Each gives the id by which it can be cancelled.
- *
- * @since 0.1.0
- * @category models
- */
-export type LaterCasts<Self extends Any> = {
-  readonly [T in Tag<Self>]: (...args: Arguments<RpcOf<Self, T>, []>) => Effect.Effect<Scheduled, DurableServerError>
-}
-
-/**
- * A cast that is described and not yet sent: see `castAll`.
- *
- * @since 0.1.0
- * @category models
- */
-export interface CastMessage {
-  readonly rpc: string
-  readonly payload: unknown
-}
-
-/**
- * Descriptions of casts, by operation.
- *
- * @since 0.1.0
- * @category models
- */
-export type CastMessages<Self extends Any> = {
-  readonly [T in Tag<Self>]: (...args: Arguments<RpcOf<Self, T>, []>) => CastMessage
-}
-
-/**
- * A way to one server. It holds no connection and never goes stale: the server need not exist, nor be awake.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Ref<Self extends Any> {
-  readonly kind: string
-  /** The key, encoded. */
-  readonly key: string
-  /** Waits for the reply, which comes after everything that the call changed is on disk. */
-  readonly call: Calls<Self>
-  /** Resolves once the message, or its effect, is on disk. Inside a handler it is sent with the handler's own commit. */
-  readonly cast: Casts<Self>
-  /**
-   * As `call`, but before all messages without priority, and under a lock too: while something slow goes on, for instance, to ask
-   * how far it is.
-   */
-  readonly priorityCall: Calls<Self>
-  /** As `cast`, but before all messages without priority, and under a lock too. */
-  readonly priorityCast: Casts<Self>
-  /** Sends several casts as one: all of them are put in line, in this order, or none. */
-  readonly castAll: (
-    messages: (cast: CastMessages<Self>) => ReadonlyArray<CastMessage>
-  ) => Effect.Effect<void, DurableServerError>
-  /**
-   * Tells the server something that is not worth keeping: it resolves at once, nobody answers, and it may be lost with a process.
-   * Where it arrives, it is handled like any message, by the behaviour's `handleInfo`, and what that changes is committed. It takes
-   * no part in the commit of a handler that tells it.
-   */
-  readonly info: (message: InfoOf<Self>) => Effect.Effect<void, DurableServerError>
-  /**
-   * Ends the server's life, whichever process runs it: its state, the messages that wait for it, its lock and the answers kept
-   * under primary keys are gone. Callers that wait are told `ServerKilled`; those that were answered by nobody yet, since the
-   * server said `replyLater`, are told nothing. The next message begins anew, with `init`. The reason has at most 256 characters.
-   * It is done at once, and not with a handler's commit.
-   */
-  readonly kill: (reason: string) => Effect.Effect<void, DurableServerError>
-  /**
-   * Sends a cast for later: it is put in line when so much time has gone by since it was made. Resolves once that is on disk;
-   * inside a handler it belongs to the handler's own commit, and gives its id at once, to be kept in the state. Nothing has
-   * to run meanwhile: whichever process lives then puts it in line.
-   *
-   * The delay is measured by the database's clock. A process's own clock has no say in it, however wrong it is. In memory it is
-   * the `Clock`, to the millisecond. Those of one server that are due go into its line in the order of their due times.
-   *
-   * One with a `primaryKey` is the same message as every other with that key: scheduled twice, the first stands; sent now
-   * while it is scheduled, it is executed now, and not again when it is due.
-   *
-   * A duration that is negative or longer than 1,000,000 days is an `InvalidMessage`, with the field `duration`.
-   *
-   * **Example** (Closing what nobody uses)
-   *
-   * ```ts
-   * import { Effect, Schema } from "effect"
-   * import { Rpc } from "effect/rpc"
-   * import { DurableServer } from "holdfast/durable"
-   *
-   * class Session extends DurableServer.make("Session", {
-   *   state: Schema.Struct({ open: Schema.Boolean, timer: Schema.NullOr(DurableServer.Scheduled) }),
-   *   protocol: [Rpc.make("Touch"), Rpc.make("Close")]
-   * }) {}
-   *
-   * export const SessionLive = Session.toLayer(
-   *   Effect.map(Session.client(), (session) =>
-   *     Session.of({
-   *       init: () => ({ open: true, timer: null }),
-   *       handlers: {
-   *         Touch: Effect.fnUntraced(function*({ key, noReply, state }) {
-   *           // The old timer goes and the new one comes with the state that says so, or none of it happens.
-   *           if (state.timer !== null) yield* DurableServer.cancel(state.timer)
-   *           return noReply({ open: true, timer: yield* session(key).castAfter("30 minutes").Close() })
-   *         }),
-   *         Close: ({ noReply }) => noReply({ open: false, timer: null })
-   *       }
-   *     }))
-   * )
-   * ```
-   */
-  readonly castAfter: (duration: Duration.Input) => LaterCasts<Self>
-  /**
-   * Sends a cast for a time, by the clock of the database. What lies in the past is put in line at once. Otherwise as
-   * `castAfter`; what is no time is an `InvalidMessage`, with the field `time`.
-   */
-  readonly castAt: (time: DateTime.DateTime | Date) => LaterCasts<Self>
 }
 
 /**
@@ -739,6 +299,14 @@ export const make = <
   }
   return Definition as never
 }
+
+/**
+ * The sender of a message whose operation succeeds with `A` and fails with `E`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type From<A, E> = behaviour.From<A, E>
 
 /**
  * A schema for the sender of a message, so that a state can keep it until its answer is known.

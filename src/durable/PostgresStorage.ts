@@ -43,7 +43,7 @@ import {
   int8,
   type Part
 } from "./internal/postgres/commit.ts"
-import { killed, linesGrew, replies, room, toHint, unattended } from "./internal/postgres/hints.ts"
+import { linesGrew, replies, room, toHint, unattended, wasKilled } from "./internal/postgres/hints.ts"
 import { killStatement } from "./internal/postgres/kill.ts"
 import * as statements from "./internal/postgres/statements.ts"
 import { open, PostgresTransaction } from "./internal/postgres/transaction.ts"
@@ -201,11 +201,10 @@ const join = Effect.fnUntraced(function*(
           Effect.mapError(() => new NodeLost({ node })),
           Effect.map(([verdict]) => {
             for (const to of verdict?.told ?? []) engine.hint({ to, payload: replies })
-            const version = verdict?.version ?? 0
-            if (verdict?.holder !== undefined && verdict.holder !== node) {
-              engine.hint({ to: verdict.holder, payload: `${killed}${found.id}:${version}:${answer}` })
-            }
-            return { id: found.id, version }
+            const killed = { id: found.id, version: verdict?.version ?? 0 }
+            const holder = verdict?.holder
+            if (holder !== undefined && holder !== node) engine.hint(wasKilled(holder, killed, answer))
+            return killed
           })
         )
       }),

@@ -89,30 +89,28 @@ const expect = (what: string, actual: unknown, expected: unknown): Effect.Effect
     ? Effect.void
     : Effect.die(new Error(`${what}: expected ${format(expected)}, and it is ${format(actual)}`))
 
-/** Looks until it is as it should be, for at most 10 seconds. */
-const eventually = <A, E, R>(what: string, look: Effect.Effect<A, E, R>, holds: (value: A) => boolean) =>
-  Effect.repeat(look, { schedule: Schedule.spaced("10 millis").pipe(Schedule.upTo({ times: 1000 })), until: holds })
-    .pipe(
-      Effect.flatMap((last) =>
-        Effect.suspend(() =>
-          Effect.flatMap(
-            look,
-            (value) => holds(value) ? Effect.void : Effect.die(new Error(`${what}: it is ${format(last)}`))
-          )
-        )
-      )
-    )
+/** Looks until it is as it should be, a thousand times at most, 10 milliseconds apart. */
+const eventually = <A, E, R>(
+  what: string,
+  look: Effect.Effect<A, E, R>,
+  holds: (value: A) => boolean,
+  left = 1000
+): Effect.Effect<void, E, R> =>
+  Effect.flatMap(look, (value) => {
+    if (holds(value)) return Effect.void
+    if (left === 0) return Effect.die(new Error(`${what}: it is ${format(value)}`))
+    return Effect.andThen(Effect.sleep("10 millis"), eventually(what, look, holds, left - 1))
+  })
 
 const tagOf = (registry: Registry, number: number) =>
   Effect.map(registry.whereis(profile(number)), (entry) => Option.isSome(entry) ? entry.value._tag : "nowhere")
 
 /** Registers in a scope of its own, which is given. */
-const registerIn = (registry: Registry, number: number, holder: object) =>
-  Effect.gen(function*() {
-    const scope = yield* Scope.fork(yield* Effect.scope)
-    const registration = yield* Scope.provide(registry.register(profile(number), holder), scope)
-    return { registration, release: Scope.close(scope, Exit.void) }
-  })
+const registerIn = Effect.fnUntraced(function*(registry: Registry, number: number, holder: object) {
+  const scope = yield* Scope.fork(yield* Effect.scope)
+  const registration = yield* Scope.provide(registry.register(profile(number), holder), scope)
+  return { registration, release: Scope.close(scope, Exit.void) }
+})
 
 const test = <E>(name: string, nodes: 1 | 2, effect: () => Effect.Effect<void, E, Nodes | Scope.Scope>): Case => ({
   name,

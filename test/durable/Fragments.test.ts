@@ -186,6 +186,18 @@ for (const [name, StoreLive] of [["MemoryStorage", MemoryStore], ["PostgresStora
         assert.deepStrictEqual((yield* stored(second, other)).fragments, new Map([[1, "other"], [2, "more"]]))
       }))
 
+    it.effect("a server that is killed has no fragments any more", () =>
+      Effect.gen(function*() {
+        const { first } = yield* Store
+        const [killed, other] = [yield* claimNew(first), yield* claimNew(first)]
+        yield* first.commit(
+          [killed, other].map((server) => transition(server, { state: "~", fragments: [{ number: 1, text: "one" }] }))
+        )
+        yield* first.kill(killed.address, "{}")
+        assert.deepStrictEqual(yield* stored(first, killed), { state: undefined, fragments: new Map() })
+        assert.deepStrictEqual((yield* stored(first, other)).fragments, new Map([[1, "one"]]))
+      }))
+
     it.effect("a fragment holds what a connection bears, and gives it back as it was", () =>
       Effect.gen(function*() {
         const { first } = yield* Store

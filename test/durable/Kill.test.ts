@@ -75,11 +75,14 @@ for (const [name, storeLayer] of Nodes.stores) {
           // Behind the others, whichever way those went: what is on its way into the line would come to the next life.
           yield* there.cast.Add({ what: "gone" })
           yield* here.cast.Add({ what: "gone too" })
-          yield* Nodes.within("4 seconds", (yield* killer.run(Tank.client()))(key).kill("enough"))
+          yield* Nodes.within(
+            "4 seconds",
+            (yield* killer.run(Tank.client()))(key).kill(`enough; of ${"ü".repeat(100)}`)
+          )
           for (const fiber of fibers) {
             const error = yield* Nodes.within("4 seconds", Effect.flip(Fiber.join(fiber)))
             assert.strictEqual(reasonOf(error), "ServerKilled")
-            assert.include(error.message, "enough")
+            assert.include(error.message, "was killed: enough; of üü")
           }
           assert.deepStrictEqual(yield* here.call.Look(), { filling: 0, full: [] })
           yield* there.call.Add({ what: "after" })

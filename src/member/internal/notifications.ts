@@ -13,7 +13,7 @@ import type { EngineConnection } from "./engineConnection.ts"
 /** What is sent: to one member, or to whoever is there. */
 export interface Hint {
   readonly to: number | "everyone"
-  /** What it is about, in at most 1,000 characters. */
+  /** What it is about, in at most 7,000 bytes. There is no `;` in it. */
   readonly payload: string
 }
 
@@ -62,7 +62,7 @@ export const sendAll = (connection: EngineConnection, hints: Queue.Dequeue<Hint>
 function* joined(hints: Iterable<string>): Generator<string> {
   let text = ""
   for (const hint of hints) {
-    if (text.length + hint.length + 1 > maxPayload) {
+    if (text !== "" && text.length + hint.length + 1 > maxPayload) {
       yield text
       text = ""
     }

@@ -3,7 +3,7 @@
  * be. Random states and edits, on a map of fragments in the place of a storage; prints its seed when it fails.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Random, type Schema } from "effect"
+import { Effect, Random, Schema, SchemaGetter } from "effect"
 import { randomInt } from "node:crypto"
 import { textCodec } from "../../../src/durable/internal/codec.ts"
 import * as IncrementalState from "../../../src/durable/internal/state/incrementalState.ts"
@@ -132,4 +132,36 @@ describe("state codecs", () => {
       )
     })
   }
+
+  it("what is made anew and is the same is encoded once, and then is what the next state is compared with", () => {
+    let encoded = 0
+    const Counted = Schema.String.pipe(Schema.decodeTo(Schema.String, {
+      decode: SchemaGetter.transform((text: string) => text),
+      encode: SchemaGetter.transform((text: string) => {
+        encoded++
+        return text
+      })
+    }))
+    const { incremental } = codecs(Schema.Struct({
+      count: Schema.Int,
+      texts: Schema.Array(Counted),
+      items: Schema.Array(Schema.Struct({ id: Schema.Int, text: Counted }))
+    }))
+    let state: State | undefined
+    const store = (value: object) => {
+      encoded = 0
+      const result = incremental.encode(value, state)
+      if (!result.ok) return assert.fail(result.issue)
+      state = { value, stored: result.value.stored }
+      return encoded
+    }
+    const made = () => ({ texts: ["a", "b"], items: [1, 2, 3].map((id) => ({ id, text: "c" })) })
+    const { items, texts } = made()
+    assert.strictEqual(store({ count: 0, items, texts }), 5)
+    assert.strictEqual(store({ count: 1, items, texts }), 0)
+    const other = made()
+    assert.strictEqual(store({ count: 2, ...other }), 5)
+    assert.strictEqual(store({ count: 3, ...other }), 0)
+    assert.strictEqual(store({ count: 4, ...other, items: [...other.items] }), 0)
+  })
 })

@@ -1,8 +1,10 @@
 /**
  * What members say to each other about lines and replies. A word that is not known means: look at everything.
  */
+import * as Base64Url from "effect/encoding/Base64Url"
+import * as Result from "effect/Result"
 import type { Hint as Sent } from "../../../member/internal/notifications.ts"
-import type { Hint } from "../../DurableStorage.ts"
+import type { Hint, Killed } from "../../DurableStorage.ts"
 
 /** The name by which members tell these hints from those of other rooms. */
 export const room = "durable"
@@ -10,8 +12,7 @@ export const room = "durable"
 const lines = "lines:"
 const urgentLines = "urgent lines:"
 
-/** A server's life was ended: its id, the version of its next one, and what its callers are told. */
-export const killed = "killed:"
+const killed = "killed:"
 export const replies = "replies"
 export const unattended = "unattended"
 
@@ -23,8 +24,9 @@ export const toHint = (payload: string): Hint => {
   if (payload === replies) return { _tag: "Replies" }
   if (payload === unattended) return { _tag: "Unattended" }
   if (payload.startsWith(killed)) {
-    const [id, version, ...answer] = payload.slice(killed.length).split(":")
-    return { _tag: "Killed", id: Number(id), version: Number(version), answer: answer.join(":") }
+    const [id, version, answer = ""] = payload.slice(killed.length).split(":")
+    const text = Result.getOrElse(Base64Url.decodeString(answer), () => "")
+    return { _tag: "Killed", id: Number(id), version: Number(version), answer: text }
   }
   for (const prefix of [lines, urgentLines]) {
     if (!payload.startsWith(prefix)) continue
@@ -33,6 +35,13 @@ export const toHint = (payload: string): Hint => {
   }
   return { _tag: "Everything" }
 }
+
+/** A server's life was ended: for the member that holds it, with what those who wait there are told. */
+export const wasKilled = (holder: number, server: Killed, answer: string): Sent => ({
+  to: holder,
+  // A hint has no room for whatever characters there are in a reason.
+  payload: `${killed}${server.id}:${server.version}:${Base64Url.encode(answer)}`
+})
 
 /** Lines of these servers got longer: for the living member that holds them, or where there is none for whoever may take them. */
 export const linesGrew = (
