@@ -2,8 +2,8 @@
  * What a handler wants done after its commit, and servers that stop: the state is stored first, and actions are given it.
  */
 import * as Effect from "effect/Effect"
-import type * as DurableServer from "../../../../durable/DurableServer.ts"
 import type { DurableServerError } from "../../../../durable/DurableServerError.ts"
+import type { Ref } from "../../../../durable/Ref.ts"
 import { eventually, same } from "../../cases.ts"
 import { define } from "../define.ts"
 import { start } from "../nodes.ts"
@@ -18,7 +18,7 @@ type How = "plainly" | "with actions" | "with an action that halts"
 
 /** Tells a lamp to do something by one of the ways. */
 const tell = (
-  ref: DurableServer.Ref<Lamp>,
+  ref: Ref<Lamp>,
   way: Way,
   what: "switch" | "stop",
   how: How

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
-import type * as DurableServer from "../../../../durable/DurableServer.ts"
+import type { Ref } from "../../../../durable/Ref.ts"
 import { eventually, holds, same, soon } from "../../cases.ts"
 import { define } from "../define.ts"
 import { start } from "../nodes.ts"
@@ -41,7 +41,7 @@ const fromBoth = (
   name: string,
   body: (
     tanks: Effect.Success<typeof gated>,
-    ref: DurableServer.Ref<Effect.Success<typeof gated>["Tank"]>,
+    ref: Ref<Effect.Success<typeof gated>["Tank"]>,
     where: string
   ) => Effect.Effect<void, unknown, Scope.Scope>
 ) =>
