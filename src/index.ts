@@ -6,5 +6,6 @@
 export * from "./datastore/index.ts"
 export * from "./dbtypes/index.ts"
 export * from "./durable/index.ts"
+export * from "./events/index.ts"
 export * from "./member/index.ts"
 export * from "./registry/index.ts"

@@ -149,13 +149,15 @@ describe("the package", () => {
       "",
       "/dbtypes",
       "/durable",
+      "/events",
       "/datastore",
       "/member",
       "/registry",
       "/testing",
       "/dbtypes/IntegerRange",
       "/durable/DurableServer",
-      "/testing/EmbeddedPostgres"
+      "/testing/EmbeddedPostgres",
+      "/testing/EventStoreSuite"
     ]
     write(
       "imports.js",
@@ -170,6 +172,7 @@ describe("the package", () => {
     const names = new Map(lines.map(([path = "", , names = ""]) => [path, names.split(",")]))
     assert.includeMembers(names.get("") ?? [], ["Datastore", "DurableNode", "DurableServer", "Member"])
     assert.includeMembers(names.get("") ?? [], ["DbTypes", "IntegerRange", "Interval"])
+    assert.includeMembers(names.get("") ?? [], ["EventStore", "MemoryEventStore", "PostgresEventStore"])
     assert.includeMembers(names.get("/durable/DurableServer") ?? [], ["make"])
     assert.includeMembers(names.get("/dbtypes/IntegerRange") ?? [], ["IntegerRange", "fromString", "make"])
     assert.includeMembers(names.get("/registry") ?? [], ["ProfileRegistry", "PostgresBackend", "RegistryBackend"])
@@ -204,6 +207,7 @@ describe("the package", () => {
     const internal = [
       "holdfast/dbtypes/internal/range",
       "holdfast/durable/internal/definition",
+      "holdfast/events/internal/storage",
       "holdfast/datastore/internal/identifier",
       "holdfast/member/internal/lane",
       "holdfast/registry/internal/holders",

@@ -10,6 +10,7 @@ import * as Option from "effect/Option"
 import * as DatastoreAdmin from "../datastore/DatastoreAdmin.ts"
 import * as Migrations from "../datastore/Migrations.ts"
 import { migrations as durable } from "../durable/PostgresStorage.ts"
+import { migrations as events } from "../events/PostgresEventStore.ts"
 import { migrations as member } from "../member/Member.ts"
 import { type Configuration, ConfigurationInvalid, defaultFile, read } from "./configuration.ts"
 import { confirm, yes } from "./confirmation.ts"
@@ -48,7 +49,8 @@ const example = `A datastore in holdfast.toml:
   [migrations]
   type = "airports"                   # of build plans; without it, directory has ordered .sql files
   source = "database"                 # database/buildplans.airports.toml
-  directory = "migrations"            # where they are built, and applied from`
+  directory = "migrations"            # where they are built, and applied from
+  library = ["durable", "events"]     # whose tables are installed: those of durable servers by default`
 
 const db = Command.make("db").pipe(
   Command.withSharedFlags(shared),
@@ -96,7 +98,12 @@ const administered = <A, E, R>(
 
 /** The migrations that the configuration means, the library's own first. */
 const sources = Effect.fnUntraced(function*({ migrations }: Configuration) {
-  const library = migrations.library.includes("durable") ? [member, durable] : []
+  const { library: rooms } = migrations
+  const library = [
+    ...(rooms.length === 0 ? [] : [member]),
+    ...(rooms.includes("durable") ? [durable] : []),
+    ...(rooms.includes("events") ? [events] : [])
+  ]
   if (!migrations.present) {
     return library
   }

@@ -105,6 +105,8 @@ export interface Engine {
   readonly id: () => number
   /** The lane of that id. */
   readonly lane: () => Lane
+  /** A lane of the room's own, on a connection of its own: its groups do not wait for those of another room. */
+  readonly openLane: (name: string) => Effect.Effect<() => Lane, SqlError, Scope.Scope>
   /** Reads, and writes that may be repeated: sent again for as long as the connection is the trouble. */
   readonly query: (statement: string, params: ReadonlyArray<unknown>) => Effect.Effect<
     ReadonlyArray<ReadonlyArray<unknown>>,
@@ -143,6 +145,19 @@ const rejoinAs = (connection: EngineConnection, lost: number, name: string, leas
     join(connection, name, leaseMillis)
   )
 
+/** A lane more for a member that is alive: its row is locked against being declared dead meanwhile. */
+const addLane = `
+INSERT INTO holdfast.lane (member)
+SELECT m.id FROM (SELECT id FROM holdfast.member WHERE id = $1 AND NOT dead FOR SHARE) m
+RETURNING id::float8`
+
+/** The member under one id: its lane, and those that rooms have opened, by their connections. */
+interface Standing {
+  readonly id: number
+  readonly lane: Lane
+  readonly opened: Map<EngineConnection, Lane>
+}
+
 /** Forgets members that died long ago, with their lanes. */
 const tidy = `
 WITH gone AS (
@@ -170,7 +185,7 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
   const joinedAt = MemberLease.now(clock)
   const first = yield* join(committer, options.name, leaseMillis)
   const lease = new MemberLease(clock, leaseMillis, joinedAt)
-  let current = { id: first.member, lane: makeLane(committer, first.lane, now) }
+  let current: Standing = { id: first.member, lane: makeLane(committer, first.lane, now), opened: new Map() }
   let lost = false
 
   // ------------------------------------------------------------------------------------------------ hints
@@ -209,8 +224,8 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
 
   const beat = Effect.gen(function*() {
     // To renew the lease is to say that things go on. A group that is stuck for a whole lease says the opposite.
-    const since = current.lane.busySince()
-    if (lost || (since !== undefined && now() - since > leaseMillis)) return
+    const isStuck = ({ busySince }: Lane): boolean => now() - (busySince() ?? now()) > leaseMillis
+    if (lost || [current.lane, ...current.opened.values()].some(isStuck)) return
     const id = current.id
     let sent = MemberLease.now(clock)
     const alive = yield* heart.use((session) => {
@@ -273,26 +288,54 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
   )
 
   const one = Semaphore.makeUnsafe(1)
+
+  /** Nothing where the member has been declared dead meanwhile. */
+  const newLane = (connection: EngineConnection, member: number): Effect.Effect<Lane | undefined, SqlError> =>
+    Effect.map(
+      untilAnswered(connection.use((session) => session.queryValues(addLane, [BigInt(member)]))),
+      ([row]) => row === undefined ? undefined : makeLane(connection, Number(row[0]), now)
+    )
+
+  const comeBack = (lostId: number): Effect.Effect<void, SqlError> =>
+    Effect.gen(function*() {
+      // Nothing counts on the id any more, and by then it is buried for certain: nothing of it can be committed.
+      lease.lapse()
+      let sent = MemberLease.now(clock)
+      const next = yield* untilAnswered(Effect.suspend(() => {
+        sent = MemberLease.now(clock)
+        return rejoinAs(committer, lostId, options.name, leaseMillis)
+      }))
+      const opened = new Map<EngineConnection, Lane>()
+      for (const connection of current.opened.keys()) {
+        const lane = yield* newLane(connection, next.member)
+        if (lane === undefined) return yield* comeBack(next.member)
+        opened.set(connection, lane)
+      }
+      current = { id: next.member, lane: makeLane(committer, next.lane, now), opened }
+      lost = false
+      lease.renewed(sent)
+    })
+
   const rejoin = (lostId: number): Effect.Effect<void> =>
-    one.withPermit(
-      Effect.suspend(() => {
-        if (current.id !== lostId) return Effect.void
-        // Nothing counts on the id any more, and by then it is buried for certain: nothing of it can be committed.
-        lease.lapse()
-        let sent = MemberLease.now(clock)
-        return untilAnswered(Effect.suspend(() => {
-          sent = MemberLease.now(clock)
-          return rejoinAs(committer, lostId, options.name, leaseMillis)
-        })).pipe(
-          Effect.map((next) => {
-            current = { id: next.member, lane: makeLane(committer, next.lane, now) }
-            lost = false
-            lease.renewed(sent)
-          }),
-          Effect.orDie
-        )
+    one.withPermit(Effect.suspend(() => current.id === lostId ? Effect.orDie(comeBack(lostId)) : Effect.void))
+
+  const openLane = Effect.fnUntraced(function*(name: string) {
+    const connection = yield* session(name, true)
+    yield* one.withPermit(Effect.gen(function*() {
+      let lane = yield* newLane(connection, current.id)
+      while (lane === undefined) {
+        yield* comeBack(current.id)
+        lane = yield* newLane(connection, current.id)
+      }
+      current.opened.set(connection, lane)
+    }))
+    yield* Effect.addFinalizer(() =>
+      Effect.sync(() => {
+        current.opened.delete(connection)
       })
     )
+    return connection
+  })
 
   const query = (connection: EngineConnection): Engine["query"] => (statement, params) =>
     untilAnswered(connection.use((session) => session.queryValues(statement, params)))
@@ -305,6 +348,8 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
     return {
       id: () => own.id,
       lane: () => own.lane,
+      // A room that does not know yet that its id is lost has the closed lane of that id.
+      openLane: (name) => Effect.map(openLane(name), (connection) => () => own.opened.get(connection) ?? own.lane),
       query: query(reader),
       background: query(heart),
       isLost: () => own !== current || lost,

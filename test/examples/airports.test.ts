@@ -220,6 +220,28 @@ layer(NodeServices.layer, { excludeTestServices: true })("the small programs", (
       assert.deepStrictEqual((yield* run("counter.ts", { cwd, env })).lines, ["The count is 2"])
     }), minute)
 
+  it.effect(
+    "the departures board shows every flight once, in this run or in the one before",
+    () =>
+      Effect.gen(function*() {
+        const cwd = yield* temporaryFolder
+        const board = (flights: number) =>
+          run("airports/board.ts", { cwd, args: [String(flights)], env: { HOLDFAST_DATABASE_URL: undefined } })
+        const first = yield* board(100)
+        assert.strictEqual(first.lines.at(-1), "100 departures shown, 100 in the store", first.errors)
+        const second = yield* board(150)
+        assert.strictEqual(second.lines.at(-1), "50 departures shown, 150 in the store")
+        const shown = [...first.lines.slice(0, -1), ...second.lines.slice(0, -1)]
+        const { flights: expected } = yield* flights.read(flights.defaultFile)
+        const wanted = expected.slice(0, 150).map(({ date, destination, origin }) =>
+          `${date}  ${origin} → ${destination}`
+        )
+        assert.deepStrictEqual(shown.map((line) => line.split("  ").slice(0, 2).join("  ")).sort(), wanted.sort())
+        assert.strictEqual((yield* board(150)).lines.at(-1), "0 departures shown, 150 in the store")
+      }),
+    minute
+  )
+
   it.effect("the script runs on any database", () =>
     Effect.gen(function*() {
       const database = yield* TestPostgres.make

@@ -41,6 +41,8 @@ export class Gathering<A> {
     this.#items.length > 0
       ? Effect.void
       : Effect.callback<void>((resume) => {
+        // It may have come since it was looked for.
+        if (this.#items.length > 0) return resume(Effect.void)
         this.#taker = () => resume(Effect.void)
         return Effect.sync(() => {
           this.#taker = undefined

@@ -1,0 +1,193 @@
+/**
+ * Event stores measured, beside a bare grouped insert into a table of the same shape, on one Postgres with default durability:
+ * appends of single events, reading a stream, a persistent subscription that catches up, the way from an append to a
+ * subscriber. `npm run bench:events` in the root; `-- --large` then fills a store with a million events and measures again.
+ */
+import { PgClient, PgConnection } from "@effect/sql-pg"
+import { Console, Effect, Fiber, Layer, Queue, type Redacted, Stream } from "effect"
+import process from "node:process"
+import * as Database from "./database.ts"
+import { EventStore, PostgresEventStore, Selector } from "./holdfast.ts"
+import { median } from "./summary.ts"
+
+const concurrency = 64
+const rounds = 5
+const sampleMillis = 1500
+const data = { flight: "AS 123", from: "SEA", to: "LAX", delay: 4, pad: "x".repeat(100) }
+
+/** Callers who do the same thing again and again for a while: how often each second. */
+const rate = Effect.fnUntraced(function*<E>(once: (caller: number, n: number) => Effect.Effect<unknown, E>) {
+  const started = performance.now()
+  const ends = started + sampleMillis
+  let count = 0
+  yield* Effect.forEach(
+    Array.from({ length: concurrency }, (_, caller) => caller),
+    (caller) =>
+      Effect.gen(function*() {
+        for (let n = 0; performance.now() < ends; n++) {
+          yield* once(caller, n)
+          count++
+        }
+      }),
+    { concurrency, discard: true }
+  )
+  return count / (performance.now() - started) * 1000
+})
+
+const bareTable = `
+CREATE TABLE bench_event (
+  position bigint PRIMARY KEY, stream text COLLATE "C" NOT NULL, version bigint NOT NULL, id uuid NOT NULL UNIQUE,
+  type text NOT NULL, data text NOT NULL, created_epoch bigint NOT NULL, UNIQUE (stream, version)
+)`
+const bareInsert = `
+INSERT INTO bench_event SELECT $1::bigint + e.o, e.stream, $1::bigint + e.o, e.id::uuid, 'Departed', e.data, 0
+FROM unnest($2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS e(stream, id, data, o)`
+
+/** The floor: whatever is there is inserted in one statement, while the next group forms. No versions, no checks, no library. */
+const bare = Effect.fnUntraced(function*(url: Redacted.Redacted, observer: PgConnection.PgConnection) {
+  yield* observer.query(bareTable)
+  const connection = yield* PgConnection.make({ url })
+  let waiting: Array<{ readonly stream: string; readonly done: () => void }> = []
+  let busy = false
+  let position = 0
+  const flush = Effect.gen(function*() {
+    while (waiting.length > 0) {
+      yield* Effect.yieldNow
+      const group = waiting
+      waiting = []
+      yield* connection.query(bareInsert, [
+        BigInt(position),
+        group.map(({ stream }) => stream),
+        group.map(() => crypto.randomUUID()),
+        group.map(() => JSON.stringify(data))
+      ])
+      position += group.length
+      for (const { done } of group) done()
+    }
+    busy = false
+  })
+  const context = yield* Effect.context<never>()
+  return (stream: string) =>
+    Effect.callback<void>((resume) => {
+      waiting.push({ stream, done: () => resume(Effect.void) })
+      if (busy) return
+      busy = true
+      Effect.runForkWith(context)(flush)
+    })
+})
+
+const measure = Effect.fnUntraced(function*(
+  title: string,
+  events: EventStore.EventStore["Service"],
+  store: string,
+  insert: (stream: string) => Effect.Effect<void>
+) {
+  yield* Console.log(title)
+  const append = (stream: string) => events.appendEvents(store, stream, [{ eventType: "Departed", data }])
+  const samples: Record<"bare" | "many" | "one", Array<number>> = { bare: [], many: [], one: [] }
+  for (let round = 0; round <= rounds; round++) {
+    const one = {
+      bare: yield* rate((caller, n) => insert(`s${(caller * 7 + n) % 100}`)),
+      many: yield* rate((caller, n) => append(`s${(caller * 7 + n) % 100}`)),
+      one: yield* rate(() => append("hot"))
+    }
+    // The first round warms up.
+    if (round > 0) { for (const name of ["bare", "many", "one"] as const) samples[name].push(one[name]) }
+  }
+  const floor = median(samples.bare)
+  const line = (name: string, perSecond: number) =>
+    Console.log(`${perSecond.toFixed(0).padStart(9)}/s  ${(perSecond / floor).toFixed(2)} × bare  ${name}`)
+  yield* line("bare grouped insert, 64 callers", floor)
+  yield* line("single-event appends, 64 callers, 100 streams", median(samples.many))
+  yield* line("single-event appends, 64 callers, one stream", median(samples.one))
+
+  yield* events.appendEvents(store, "thousand", Array.from({ length: 1000 }, () => ({ eventType: "Departed", data })))
+  const reads: Array<number> = []
+  for (let n = 0; n < 200; n++) {
+    const started = performance.now()
+    yield* events.getEvents(store, "thousand", 0, 1000)
+    reads.push(performance.now() - started)
+  }
+  const read = median(reads)
+  yield* Console.log(
+    `${read.toFixed(2).padStart(9)} ms  a stream of 1,000 events read (${(1000 / read).toFixed(0)}/ms)`
+  )
+})
+
+const catchUp = Effect.fnUntraced(function*(events: EventStore.EventStore["Service"], store: string, total: number) {
+  const batch = Array.from({ length: 1000 }, () => ({ eventType: "Departed", data }))
+  for (let n = 0; n < total; n += 1000) yield* events.appendEvents(store, `c${n / 1000}`, batch)
+  const rates: Array<number> = []
+  for (let round = 0; round < 3; round++) {
+    const started = performance.now()
+    let seen = 0
+    yield* events.subscribe(store, { name: `board ${round}`, bufferSize: 2000, checkpointThreshold: 5000 }).pipe(
+      Stream.chunks,
+      Stream.takeUntil((deliveries) => (seen += deliveries.length) >= total),
+      Stream.runForEach((deliveries) => deliveries.at(-1)?.ackUpTo ?? Effect.void)
+    )
+    rates.push(total / (performance.now() - started) * 1000)
+  }
+  yield* Console.log(
+    `${median(rates).toFixed(0).padStart(9)}/s  a persistent subscription over ${
+      total.toLocaleString("en")
+    } events, batched acks`
+  )
+})
+
+const live = Effect.fnUntraced(function*(
+  title: string,
+  events: EventStore.EventStore["Service"],
+  subscriber: EventStore.EventStore["Service"],
+  store: string
+) {
+  const arrived = yield* Queue.unbounded<number>()
+  const selector = Selector.byStream(`live ${title}`)
+  const fiber = yield* subscriber.subscribe(store, { selector, startFrom: "origin" }).pipe(
+    Stream.runForEach(() => Queue.offer(arrived, performance.now())),
+    Effect.forkScoped
+  )
+  const latencies: Array<number> = []
+  for (let n = 0; n < 300; n++) {
+    const started = performance.now()
+    yield* events.appendEvents(store, `live ${title}`, [{ eventType: "Departed", data }])
+    latencies.push((yield* Queue.take(arrived)) - started)
+    yield* Effect.sleep("2 millis")
+  }
+  yield* Fiber.interrupt(fiber)
+  yield* Console.log(`${median(latencies).toFixed(2).padStart(9)} ms  from an append to its delivery ${title}, p50`)
+})
+
+const open = (url: Redacted.Redacted) =>
+  Effect.map(
+    Layer.build(Layer.fresh(Layer.provide(PostgresEventStore.layer, PgClient.layer({ url, maxConnections: 2 })))),
+    (context) => Effect.provide(EventStore.EventStore, context)
+  ).pipe(Effect.flatten)
+
+const program = Effect.gen(function*() {
+  const database = yield* Database.make()
+  const events = yield* open(database.url)
+  const other = yield* open(database.url)
+  const insert = yield* bare(database.url, database.observer)
+  const quietly = (stream: string) => Effect.orDie(insert(stream))
+  yield* events.createStore("bench")
+  yield* measure("An empty store", events, "bench", quietly)
+  yield* live("here", events, events, "bench")
+  yield* live("in another process's place", events, other, "bench")
+  yield* events.createStore("catch_up")
+  yield* catchUp(events, "catch_up", 100_000)
+  if (!process.argv.includes("--large")) return
+  yield* events.createStore("large")
+  const batch = Array.from({ length: 1000 }, () => ({ eventType: "Departed", data }))
+  yield* Effect.forEach(
+    Array.from({ length: 1000 }, (_, n) => n),
+    (n) => events.appendEvents("large", `l${n}`, batch),
+    { concurrency: 4, discard: true }
+  )
+  yield* measure("A store with 1,000 streams of 1,000 events", events, "large", quietly)
+}).pipe(Effect.scoped, Effect.provide(Database.layer))
+
+Effect.runPromise(program).catch((error: unknown) => {
+  console.error(error)
+  process.exitCode = 1
+})

@@ -1,0 +1,103 @@
+/**
+ * Values as the statements take them, and rows as they come.
+ */
+import * as PgTypes from "@effect/sql-pg/PgTypes"
+import * as DateTime from "effect/DateTime"
+import type { ExpectedVersion } from "../../EventStoreError.ts"
+import type { Metadata, RecordedEvent, StreamInfo } from "../../RecordedEvent.ts"
+import type { EncodedEvent, Placed } from "../storage.ts"
+
+export type Row = ReadonlyArray<unknown>
+
+const array = (oid: number) => (values: ReadonlyArray<unknown>): PgTypes.Parameter => {
+  const arrayOid = PgTypes.arrayOidFor(oid)
+  if (arrayOid === undefined) throw new Error(`no array type for ${oid}`)
+  return { [PgTypes.ParameterTypeId]: PgTypes.ParameterTypeId, oid: arrayOid, value: values }
+}
+
+export const texts = array(PgTypes.OID.text)
+export const int4s = array(PgTypes.OID.int4)
+export const bools = array(PgTypes.OID.bool)
+export const uuids = array(PgTypes.OID.uuid)
+const int8Array = array(PgTypes.OID.int8)
+
+/** Numbers that are ids, versions and positions, all far below 2^53. */
+export const int8s = (values: ReadonlyArray<number>): PgTypes.Parameter => int8Array(values.map(BigInt))
+export const int8 = (value: number): PgTypes.Parameter => PgTypes.int8(BigInt(value))
+export const text = (value: string | undefined): PgTypes.Parameter => PgTypes.text(value ?? null)
+
+/** As the statements have it. */
+export const expectedNumber = (expected: ExpectedVersion): number => {
+  switch (expected) {
+    case "noStream":
+      return -1
+    case "any":
+      return -2
+    case "streamExists":
+      return -3
+    default:
+      return expected
+  }
+}
+
+/** Whether a stream comes to be where this is expected of it. */
+export const mayCreate = (expected: ExpectedVersion): boolean =>
+  expected === "any" || expected === "noStream" || expected === -1
+
+/** What `jsonb` does not take: NUL and lone surrogates, as JSON text has them. More may look like it, which is no harm. */
+const opaque = /\\u0000|\\ud[89a-f]/i
+
+export const isOpaque = (json: string): boolean => json.includes("\\u") && opaque.test(json)
+
+export const isOpaqueEvent = ({ data, metadata }: EncodedEvent): boolean =>
+  isOpaque(data) || (metadata !== null && isOpaque(metadata))
+
+/** What statements want to know of events, column by column. */
+export const columns = (events: ReadonlyArray<EncodedEvent>): ReadonlyArray<PgTypes.Parameter> => [
+  uuids(events.map(({ id }) => id)),
+  texts(events.map(({ type }) => type)),
+  texts(events.map(({ data }) => data)),
+  texts(events.map(({ metadata }) => metadata)),
+  texts(events.map(({ dataContentType }) => dataContentType)),
+  texts(events.map(({ metadataContentType }) => metadataContentType)),
+  bools(events.map(isOpaqueEvent))
+]
+
+export const numbers = (value: unknown): ReadonlyArray<number> => Array.isArray(value) ? value.map(Number) : []
+
+export const strings = (value: unknown): ReadonlyArray<string> => Array.isArray(value) ? value.map(String) : []
+
+const json = "application/json"
+
+export const dateOf = (epoch: unknown): DateTime.Utc => DateTime.makeUnsafe(Math.floor(Number(epoch) / 1000))
+
+/** An event from its columns, which begin at an index of the row; `undefined` where the row has none. */
+export const placedOf = (row: Row, at: number, streamId?: string): Placed | undefined => {
+  if (typeof row[at + 1] !== "number") return undefined
+  const metadata = row[at + 7]
+  const link = row[at + 11]
+  const event: RecordedEvent = {
+    eventStreamId: String(row[at + 2]),
+    eventNumber: Number(row[at + 3]),
+    globalPosition: Number(row[at + 1]),
+    eventId: String(row[at + 4]),
+    eventType: String(row[at + 5]),
+    data: JSON.parse(String(row[at + 6])),
+    metadata: typeof metadata === "string" ? JSON.parse(metadata) as Metadata : {},
+    dataContentType: typeof row[at + 8] === "string" ? String(row[at + 8]) : json,
+    metadataContentType: typeof row[at + 9] === "string" ? String(row[at + 9]) : json,
+    created: dateOf(row[at + 10]),
+    createdEpoch: Number(row[at + 10])
+  }
+  const cursor = Number(row[at])
+  return typeof link === "number" && streamId !== undefined
+    ? { cursor, event: { ...event, link: { eventStreamId: streamId, eventNumber: link } } }
+    : { cursor, event }
+}
+
+export const streamInfoOf = ([name, version, created, deleted]: Row): StreamInfo => ({
+  eventStreamId: String(name),
+  version: Number(version),
+  created: dateOf(created),
+  deleted: deleted === true
+})

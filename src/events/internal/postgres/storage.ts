@@ -1,0 +1,388 @@
+/**
+ * Event stores in Postgres: the storage.
+ */
+import type * as PgClient from "@effect/sql-pg/PgClient"
+import * as PgTypes from "@effect/sql-pg/PgTypes"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type { SqlError } from "effect/sql/SqlError"
+import type * as Member from "../../../member/Member.ts"
+import {
+  DuplicateEvent,
+  EventNotFound,
+  type EventStoreError,
+  type ExpectedVersion,
+  HardDeletesDisabled,
+  InvalidEvent,
+  StoreUnavailable,
+  StreamDeleted,
+  StreamNotFound,
+  WrongExpectedVersion
+} from "../../EventStoreError.ts"
+import { all } from "../../RecordedEvent.ts"
+import type { Selector } from "../../Selector.ts"
+import type { Snapshot } from "../../Snapshot.ts"
+import type { StoreConfig } from "../../StoreConfig.ts"
+import { failure } from "../checks.ts"
+import { matches, streamOf } from "../matching.ts"
+import { Signal } from "../signal.ts"
+import type { EventStorage, Placed } from "../storage.ts"
+import * as committing from "./committer.ts"
+import { deleteStatement, linkStatement, type Verdict } from "./groups.ts"
+import { dateOf, int8, isOpaque, placedOf, type Row, streamInfoOf, text, texts, uuids } from "./parameters.ts"
+import * as reading from "./reader.ts"
+import { isInTransaction, stage } from "./staging.ts"
+import { subscriptionsOf } from "./subscriptions.ts"
+
+/** How many events a scan with a filter looks at in one go. */
+const scanWindow = 20_000
+
+/** A filter in the form of the statement's parameters. What jsonb does not take is not compared in the database. */
+const filterOf = (selector: Selector): ReadonlyArray<unknown> => {
+  const jsonb = (value: unknown) => {
+    const json = value === undefined ? undefined : JSON.stringify(value)
+    return text(json === undefined || isOpaque(json) ? undefined : json)
+  }
+  const pattern = selector._tag === "byEventPattern" ? selector.pattern : {}
+  const types = selector._tag === "byEventType"
+    ? selector.eventTypes
+    : pattern.eventType === undefined
+    ? undefined
+    : [pattern.eventType]
+  return [
+    types === undefined ? PgTypes.text(null) : texts(types),
+    text(pattern.eventStreamId),
+    text(pattern.eventId),
+    pattern.eventNumber === undefined ? PgTypes.int8(null) : int8(pattern.eventNumber),
+    text(pattern.dataContentType),
+    text(pattern.metadataContentType),
+    jsonb(selector._tag === "byEventPayload" ? selector.payload : pattern.data),
+    jsonb(pattern.metadata)
+  ]
+}
+
+export const make = Effect.fnUntraced(function*(options: {
+  readonly client: PgClient.PgClient
+  readonly engine: Member.Engine
+  /** Why nothing gets through at the moment, where that is so. */
+  readonly trouble: () => string | undefined
+  readonly timeoutMillis: number
+  readonly pollMillis: number
+  readonly leaseMillis: number
+}): Effect.fn.Return<EventStorage, SqlError, Scope.Scope> {
+  const { client, engine, leaseMillis, pollMillis, timeoutMillis, trouble } = options
+  const scope = yield* Effect.scope
+  const reader = reading.make({ engine, timeoutMillis, trouble }, scope)
+
+  // ---------------------------------------------------------------------------------------------- signals
+
+  const eventSignals = new Map<string, Signal>()
+  const ownerSignals = new Map<string, Signal>()
+  const signalIn = (signals: Map<string, Signal>) => (store: string): Signal => {
+    const known = signals.get(store) ?? new Signal()
+    signals.set(store, known)
+    return known
+  }
+  const eventsOf = signalIn(eventSignals)
+  const ownersOf = signalIn(ownerSignals)
+
+  /** Tells this process and all others. */
+  const tell = (what: "events" | "subscriptions", store: string): void => {
+    const signals = what === "events" ? eventSignals : ownerSignals
+    signals.get(store)?.changed()
+    engine.hint({ to: "everyone", payload: `${what}:${store}:${engine.id()}` })
+  }
+
+  yield* engine.onHint((payload) => {
+    if (payload === "missed") {
+      for (const signals of [eventSignals, ownerSignals]) for (const signal of signals.values()) signal.changed()
+      return
+    }
+    const [what, store = "", from] = payload.split(":")
+    if (Number(from) === engine.id()) return
+    if (what === "events") eventSignals.get(store)?.changed()
+    if (what === "subscriptions") ownerSignals.get(store)?.changed()
+  })
+
+  // What no hint told of is found by looking, for as long as anybody waits for it.
+  const lookedAt = new Map<string, number>()
+  yield* Effect.sleep(Duration.millis(pollMillis)).pipe(
+    Effect.andThen(Effect.suspend(() =>
+      Effect.forEach(
+        Array.from(eventSignals).filter(([, signal]) => signal.isAwaited),
+        ([store, signal]) =>
+          reader.call(store, "poll", "changes", "head(NULL)", []).pipe(
+            Effect.matchEffect({
+              // Whoever waits finds out what the matter is.
+              onFailure: () => Effect.sync(() => signal.changed()),
+              onSuccess: ([row]) =>
+                Effect.sync(() => {
+                  const changes = Number(row?.[0])
+                  if (lookedAt.get(store) !== changes) signal.changed()
+                  lookedAt.set(store, changes)
+                })
+            })
+          ),
+        { discard: true }
+      )
+    )),
+    Effect.forever,
+    Effect.forkIn(scope)
+  )
+
+  const committer = yield* committing.make({
+    engine,
+    trouble,
+    clock: yield* Clock.Clock,
+    timeoutMillis,
+    waitMillis: Math.max(1, Math.min(1000, Math.floor(leaseMillis / 4))),
+    appended: (store) => tell("events", store)
+  })
+
+  // ---------------------------------------------------------------------------------------------- appending
+
+  const decided = (
+    store: string,
+    eventStreamId: string,
+    expectedVersion: ExpectedVersion,
+    verdict: Verdict
+  ): Effect.Effect<number | undefined, EventStoreError> => {
+    switch (verdict._tag) {
+      case "Done":
+        return Effect.succeed(verdict.version)
+      case "WrongVersion":
+        return Effect.fail(failure(
+          new WrongExpectedVersion({ store, eventStreamId, expectedVersion, currentVersion: verdict.version })
+        ))
+      case "Known":
+        return Effect.fail(failure(
+          new DuplicateEvent({
+            store,
+            eventStreamId: verdict.stream,
+            eventId: verdict.eventId,
+            eventNumber: verdict.version
+          })
+        ))
+      case "Unknown":
+        return Effect.fail(failure(new EventNotFound({ store, eventId: verdict.eventId })))
+      case "Deleted":
+        return Effect.fail(failure(new StreamDeleted({ store, eventStreamId })))
+      case "Missing":
+        return Effect.fail(failure(new StreamNotFound({ store, eventStreamId })))
+      case "Failed":
+        // The store may be the reason; if it is there, the server does not take the event.
+        return Effect.andThen(
+          reader.open(store),
+          Effect.fail(failure(new InvalidEvent({ store, eventStreamId, field: "event", issue: verdict.problem })))
+        )
+      case "Again":
+      case "Busy":
+        return Effect.fail(failure(
+          new StoreUnavailable({
+            store,
+            operation: "append",
+            detail: `"${eventStreamId}" is locked by a transaction`,
+            mayBeDone: false
+          })
+        ))
+    }
+  }
+
+  /** Where an event is: for an append that was done, and whose answer was lost. */
+  const versionOf = (store: string, eventId: string) =>
+    Effect.map(
+      reader.call(store, "appendEvents", "version", "versions_of($1)", [uuids([eventId])]),
+      ([row]) => Number(row?.[0])
+    )
+
+  const versionNow = (store: string, eventStreamId: string) =>
+    Effect.map(
+      reader.call(store, "linkToStream", "version", "stream($1)", [text(eventStreamId)]),
+      ([row]) => Number(row?.[0])
+    )
+
+  const opened = new Set<string>()
+  /** Once in this process: a role that came later than the store is let in. */
+  const ensureOpen = (store: string): Effect.Effect<void, EventStoreError> =>
+    opened.has(store)
+      ? Effect.void
+      : Effect.map(reader.open(store), () => {
+        opened.add(store)
+      })
+
+  const page = (rows: ReadonlyArray<Row>, at: number, streamId?: string): ReadonlyArray<Placed> =>
+    rows.flatMap((row) => placedOf(row, at, streamId) ?? [])
+
+  const snapshotOf = ([source, stream, version, record, created]: Row): Snapshot => ({
+    sourceId: String(source),
+    eventStreamId: String(stream),
+    version: Number(version),
+    record: JSON.parse(String(record)),
+    created: dateOf(created)
+  })
+
+  return {
+    append: (store, append) =>
+      Effect.gen(function*() {
+        yield* ensureOpen(store)
+        const { eventStreamId, events, expectedVersion } = append
+        const verdict = (yield* isInTransaction(client))
+          ? yield* stage(client, store, append, Effect.sync(() => tell("events", store)))
+          : yield* committer.append(store, append)
+        const version = yield* decided(store, eventStreamId, expectedVersion, verdict)
+        return version ?? (yield* versionOf(store, events.at(-1)?.id ?? ""))
+      }),
+    link: (store, eventStreamId, eventIds, expectedVersion) =>
+      Effect.gen(function*() {
+        yield* ensureOpen(store)
+        const part = { eventStreamId, expectedVersion, eventIds }
+        const verdict = yield* committer.commit(store, linkStatement(store), part)
+        const version = yield* decided(store, eventStreamId, expectedVersion, verdict)
+        tell("events", store)
+        return version ?? (yield* versionNow(store, eventStreamId))
+      }),
+    deleteStream: (store, eventStreamId, expectedVersion, hard) =>
+      Effect.gen(function*() {
+        const config = yield* reader.open(store)
+        if (hard && (JSON.parse(config) as StoreConfig).hardDeletes !== true) {
+          return yield* failure(new HardDeletesDisabled({ store, eventStreamId }))
+        }
+        const part = { eventStreamId, expectedVersion, hard }
+        const verdict = yield* committer.commit(store, deleteStatement(store), part)
+        yield* decided(store, eventStreamId, expectedVersion, verdict)
+      }),
+
+    read: (store, eventStreamId, start, count, direction) =>
+      Effect.gen(function*() {
+        const isAll = eventStreamId === all
+        const name = isAll ? `read_all_${direction}($1, $2)` : `read_${direction}($1, $2, $3)`
+        const params = [int8(start), int8(count)]
+        const rows = yield* reader.call(
+          store,
+          "getEvents",
+          "*",
+          name,
+          isAll ? params : [text(eventStreamId), ...params]
+        )
+        if (isAll) return page(rows, 0).map(({ event }) => event)
+        const state = rows[0]?.[0]
+        if (state === "deleted") return yield* failure(new StreamDeleted({ store, eventStreamId }))
+        if (state !== "there") return yield* failure(new StreamNotFound({ store, eventStreamId }))
+        return page(rows, 1, eventStreamId).map(({ event }) => event)
+      }),
+    streamInfo: (store, eventStreamId) =>
+      Effect.map(
+        reader.call(store, "streamInfo", "*", "stream($1)", [text(eventStreamId)]),
+        ([row]) => row === undefined ? undefined : streamInfoOf(row)
+      ),
+    streams: (store, after, limit) =>
+      Effect.map(
+        reader.call(store, "getStreams", "*", "streams($1, $2)", [text(after), int8(limit)]),
+        (rows) => rows.map(streamInfoOf)
+      ),
+
+    scan: (store, selector, after, limit) => {
+      const stream = streamOf(selector)
+      if (stream !== undefined) {
+        const params = [text(stream), int8(after + 1), int8(limit)]
+        return Effect.map(reader.call(store, "subscribe", "*", "read_forward($1, $2, $3)", params), (rows) => {
+          const events = page(rows, 1, stream)
+          return { events, scannedTo: events.at(-1)?.cursor ?? after, atEnd: events.length < limit }
+        })
+      }
+      const params = [int8(after), int8(scanWindow), int8(limit), ...filterOf(selector)]
+      const call = "scan($1, $2, $3, $4::text[], $5, $6::text::uuid, $7, $8, $9, $10::text::jsonb, $11::text::jsonb)"
+      return Effect.map(reader.call(store, "subscribe", "*", call, params), (rows) => {
+        const head = Number(rows[0]?.[0] ?? -1)
+        const found = page(rows, 1)
+        const end = Math.min(head, after + scanWindow)
+        const scannedTo = found.length < limit ? Math.max(after, end) : found.at(-1)?.cursor ?? after
+        return {
+          events: found.filter(({ event }) => matches(selector, event)),
+          scannedTo,
+          atEnd: scannedTo >= head
+        }
+      })
+    },
+    head: (store, selector) =>
+      Effect.map(
+        reader.call(store, "head", "head", "head($1)", [text(streamOf(selector))]),
+        ([row]) => Number(row?.[0])
+      ),
+    eventsOf,
+    ownersOf,
+
+    ...subscriptionsOf({ engine, reader, changed: (store) => tell("subscriptions", store) }),
+
+    recordSnapshot: (store, sourceId, eventStreamId, version, record) =>
+      Effect.asVoid(
+        reader.call(store, "recordSnapshot", "*", "record_snapshot($1, $2, $3, $4)", [
+          text(sourceId),
+          text(eventStreamId),
+          int8(version),
+          text(record)
+        ])
+      ),
+    snapshots: (store, { eventStreamId, limit, sourceId, version }) =>
+      Effect.map(
+        reader.call(store, "readSnapshot", "*", "snapshots($1, $2, $3, $4)", [
+          text(sourceId),
+          text(eventStreamId),
+          version === undefined ? PgTypes.int8(null) : int8(version),
+          limit === undefined ? PgTypes.int8(null) : int8(limit)
+        ]),
+        (rows) => rows.map(snapshotOf)
+      ),
+    deleteSnapshot: (store, sourceId, eventStreamId, version) =>
+      Effect.map(
+        reader.call(store, "deleteSnapshot", "*", "delete_snapshot($1, $2, $3)", [
+          text(sourceId),
+          text(eventStreamId),
+          int8(version)
+        ]),
+        ([row]) => row?.[0] === true
+      ),
+
+    createStore: (store, config) =>
+      Effect.map(
+        reader.ask(store, "createStore", "SELECT holdfast.create_event_store($1, $2)", [
+          text(store),
+          text(JSON.stringify(config))
+        ]),
+        ([row]) => row?.[0] === true
+      ),
+    removeStore: (store, purge) =>
+      Effect.map(
+        reader.ask(store, "removeStore", "SELECT holdfast.remove_event_store($1, $2)", [text(store), purge]),
+        ([row]) => {
+          tell("events", store)
+          tell("subscriptions", store)
+          return row?.[0] === true
+        }
+      ),
+    stores: Effect.map(
+      reader.ask("", "listStores", "SELECT id FROM holdfast.event_store WHERE NOT removed ORDER BY id", []),
+      (rows) => rows.map(([id]) => String(id))
+    ),
+    storeStatus: (store) =>
+      Effect.gen(function*() {
+        const [row] = yield* reader.call(store, "getStoreStatus", "*", "status()", [])
+        const [made] = yield* reader.ask(
+          store,
+          "getStoreStatus",
+          "SELECT created_epoch::float8 FROM holdfast.event_store WHERE id = $1",
+          [text(store)]
+        )
+        return {
+          store,
+          globalPosition: Number(row?.[0]),
+          streams: Number(row?.[1]),
+          subscriptions: Number(row?.[2]),
+          created: dateOf(made?.[0])
+        }
+      }),
+    storeConfig: (store) => Effect.map(reader.open(store), (config) => JSON.parse(config) as StoreConfig)
+  }
+})
