@@ -13,7 +13,7 @@ import * as Scope from "effect/Scope"
 import { type Case, NotConforming } from "../Conformance.ts"
 
 /** An assertion that does not hold. */
-class Unmet extends Schema.TaggedError<Unmet>("holdfast/testing/Unmet")("Unmet", { finding: Schema.String }) {}
+export class Unmet extends Schema.TaggedError<Unmet>("holdfast/testing/Unmet")("Unmet", { finding: Schema.String }) {}
 
 const unmet = (finding: string): Effect.Effect<never, Unmet> => Effect.fail(new Unmet({ finding }))
 
