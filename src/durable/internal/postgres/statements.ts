@@ -184,7 +184,7 @@ FROM waiting w JOIN holdfast.server s ON s.id = w.id
 WHERE s.kind = ANY ($2::text[])
   AND (s.holder IS NULL OR s.holder = $1
     OR NOT EXISTS (SELECT FROM holdfast.member h WHERE h.id = s.holder AND NOT h.dead))
-LIMIT 1000`,
+ORDER BY w.id LIMIT 1000`,
   params: (member: number, kinds: ReadonlyArray<string>, after: number) => [BigInt(member), text(kinds), BigInt(after)],
   rows: (rows: Rows) => rows.map(([id, kind, key]) => ({ id: Number(id), kind: String(kind), key: String(key) }))
 }
