@@ -9,13 +9,14 @@ import { Argument, Command, Flag } from "effect/cli"
 import process from "node:process"
 import { bareLoop } from "./cases/bareLoop.ts"
 import { holdfast, memory } from "./cases/holdfast.ts"
+import { casts, remote } from "./cases/remote.ts"
 import { row } from "./cases/row.ts"
 import * as Database from "./database.ts"
 import { cellsOf, measure, type Plan } from "./measure.ts"
 import { print, type Run, toJson } from "./report.ts"
 import { goalsOf, linesOf } from "./summary.ts"
 
-const cases = [row, bareLoop, holdfast, memory]
+const cases = [row, bareLoop, holdfast, memory, remote, casts]
 
 /** One line that is written over, where there is a terminal to do so. */
 const progress = (text: string) => {
@@ -49,7 +50,7 @@ const bench = Command.make(
   {
     names: Argument.Literals("case", cases.map((one) => one.name)).pipe(
       Argument.withDescription(
-        `What to measure: ${cases.map((one) => `${one.name} (${one.title})`).join(", ")}. All but memory by default.`
+        `What to measure: ${cases.map((one) => `${one.name} (${one.title})`).join(", ")}. The first three by default.`
       ),
       Argument.variadic()
     ),

@@ -134,6 +134,54 @@ layer(TestPostgres.layer, { excludeTestServices: true })("TakeOver", (it) => {
       assert.include([0, 130, 143, "SIGTERM"], yield* holder.ended)
     }))
 
+  it.effect("messages with keys are done once, though their holder and their sender are killed, and both come back", () =>
+    Effect.gen(function*() {
+      const { url } = yield* TestPostgres.TestDatabase
+      const holder = yield* startConsumer(url)
+      yield* holder.line("ready")
+      const ids = Array.from({ length: 200 }, (_, index) => `once ${index}`)
+      /** Sends all of them; tells what each was answered, unless the sender ends before. */
+      const sendAll = Effect.fnUntraced(function*(sender: Nodes.TestNode, answers: Map<string, number>) {
+        const counter = yield* sender.run(Counter.client())
+        yield* Effect.forEach(ids, (id) =>
+          Effect.map(
+            counter("keyed").call.AddOnce({ id, by: 1 }, { timeout: "20 seconds" }),
+            (answer) => answers.set(id, answer)
+          ), { concurrency: 16, discard: true })
+      })
+      const first = new Map<string, number>()
+      const producer = yield* Nodes.start({ url })
+      const counter = yield* producer.run(Counter.client())
+      yield* counter("keyed").call.Add({ by: 0 }, { timeout: "20 seconds" })
+      const sending = yield* Effect.forkChild(Effect.exit(sendAll(producer, first)))
+      yield* Effect.sleep("5 millis").pipe(Effect.repeat({ while: () => first.size < 40 }))
+      yield* holder.signal("SIGKILL")
+      yield* Effect.sleep("20 millis")
+      yield* producer.close
+      yield* Fiber.join(sending)
+      assert.isBelow(first.size, ids.length)
+      // Another sender repeats them all, while another holder comes; and then, with another holder again, once more.
+      for (let round = 0; round < 2; round++) {
+        const next = yield* startConsumer(url)
+        yield* next.line("ready")
+        const again = new Map<string, number>()
+        const sender = yield* Nodes.start({ url })
+        yield* sendAll(sender, again)
+        for (const [id, answer] of first) assert.strictEqual(again.get(id), answer, id)
+        for (const [id, answer] of again) first.set(id, answer)
+        assert.deepStrictEqual(
+          Array.from(again.values()).toSorted((one, other) => one - other),
+          ids.map((_, index) => index + 1)
+        )
+        const count = yield* Effect.flatMap(
+          sender.run(Counter.client()),
+          (counter) => counter("keyed").call.Get(undefined, { timeout: "20 seconds" })
+        )
+        assert.strictEqual(count, ids.length)
+        yield* next.signal("SIGKILL")
+      }
+    }))
+
   it.effect("two that take turns in being stopped lose nothing between them", () =>
     Effect.gen(function*() {
       const { url } = yield* TestPostgres.TestDatabase

@@ -62,7 +62,7 @@ export interface CuttableProxy {
   readonly broken: Effect.Effect<number>
   /** How many connections nodes have begun to make so far. */
   readonly attempts: Effect.Effect<number>
-  /** Every statement that passed, oldest first. */
+  /** Every statement that passed, oldest first, unless the proxy does not remember them. */
   readonly passed: Effect.Effect<ReadonlyArray<Exchange>>
 }
 
@@ -254,10 +254,12 @@ class Proxy {
   bears = Number.POSITIVE_INFINITY
   broken = 0
   attempts = 0
+  readonly #remembers: boolean
   readonly #traps: Array<Trap> = []
   readonly #welcomes = new Map<string, Welcome>()
 
-  constructor(host: string, port: number) {
+  constructor(host: string, port: number, remembers: boolean) {
+    this.#remembers = remembers
     this.server = createServer((socket) => {
       this.attempts++
       this.links.add(new Link(this, socket, host, port))
@@ -287,7 +289,7 @@ class Proxy {
   /** Whether this exchange is one that is waited for. */
   caught(side: "request" | "answer", link: Link, sql: string): boolean {
     const exchange = { application: link.application, sql }
-    if (side === "request") this.exchanges.push(exchange)
+    if (side === "request" && this.#remembers) this.exchanges.push(exchange)
     const at = this.#traps.findIndex(({ match, side: where }) =>
       where === side && match.sql.test(sql) &&
       (match.application === undefined || match.application === link.application)
@@ -313,14 +315,14 @@ class Proxy {
   }
 }
 
-/** A proxy in front of a server, for as long as the scope lasts. */
-export const make = (to: {
-  readonly host: string
-  readonly port: number
-}): Effect.Effect<CuttableProxy, never, Scope.Scope> =>
+/** A proxy in front of a server, for as long as the scope lasts. One that is to work for hours had better not remember all that passes. */
+export const make = (
+  to: { readonly host: string; readonly port: number },
+  { remembers = true }: { readonly remembers?: boolean } = {}
+): Effect.Effect<CuttableProxy, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.callback<Proxy>((resume) => {
-      const proxy = new Proxy(to.host, to.port)
+      const proxy = new Proxy(to.host, to.port, remembers)
       proxy.server.listen(0, "127.0.0.1", () => resume(Effect.succeed(proxy)))
     }),
     (proxy) =>

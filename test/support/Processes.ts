@@ -11,6 +11,8 @@ export interface TestProcess {
   /** The first line, from the start on, that begins with this. Fails the test when the process ends without. */
   readonly line: (prefix: string) => Effect.Effect<string>
   readonly lines: Effect.Effect<ReadonlyArray<string>>
+  /** What it has written to its error output. */
+  readonly errors: Effect.Effect<string>
   /** Writes a line to its input. */
   readonly say: (line: string) => Effect.Effect<void>
   readonly signal: (signal: NodeJS.Signals) => Effect.Effect<void>
@@ -69,6 +71,7 @@ export const start = (
         pid: child.pid ?? 0,
         line,
         lines: Effect.sync(() => lines.slice()),
+        errors: Effect.sync(() => errors.join("")),
         say: (text) => Effect.sync(() => child.stdin.write(`${text}\n`)),
         signal: (signal) => Effect.sync(() => child.kill(signal)),
         ended: Deferred.await(ended)

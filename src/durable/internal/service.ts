@@ -39,8 +39,9 @@ export interface Settings {
 const maxServers = 1000
 /** How much goes into one group: characters of states, payloads and replies. More than one statement should carry at once. */
 const maxGroupSize = 16 * 1024 * 1024
-/** How many messages of one line are read at once. */
+/** How many messages of one line are read at once, and of all lines that are read by one statement. */
 const maxRead = 256
+const maxReadInAll = 32 * maxServers
 
 /** How much of a statement a member takes. */
 const sizeOf = (member: Member): number => {
@@ -228,7 +229,8 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
     const ours = residents.filter((resident) =>
       node.registration(resident.kind) !== undefined && !node.isClosing(resident.kind)
     )
-    const others = residents.filter((resident) => !ours.includes(resident))
+    const taken = new Set(ours)
+    const others = residents.filter((resident) => !taken.has(resident))
     const sentAt = node.arrivals()
     const attempt = Effect.gen(function*() {
       if (ours.length > 0) {
@@ -276,10 +278,11 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
       resident.notRead()
       return false
     })
+    const most = Math.min(maxRead, Math.floor(maxReadInAll / Math.max(1, residents.length)))
     const lines = residents.map((resident) => ({
       id: resident.id,
       after: resident.lineRead,
-      limit: resident.readsHead ? maxRead : 0
+      limit: resident.readsHead ? most : 0
     }))
     const read = lines.length === 0 ? [] : yield* node.storage.read(lines).pipe(
       Effect.tapCause(() =>
@@ -297,7 +300,7 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
         rows.map((row) => node.fromLine(registration.definition, row))
       )
       if (lineRead.head.length + lineRead.priority.length > 0) resident.lastUsed = node.clock.currentTimeMillisUnsafe()
-      resident.lineWasRead(line.after, head ?? [], priority ?? [], lineRead.head.length < maxRead)
+      resident.lineWasRead(line.after, head ?? [], priority ?? [], lineRead.head.length < most)
     })
     node.checkQuiet()
   })

@@ -164,8 +164,10 @@ ORDER BY x.m, q.head, q.seq`,
 }
 
 /**
- * Servers that have a line or a lock and are ours or nobody's. Hops from line to line in the index: what it costs depends on the number
- * of servers with a line, not on the number of messages.
+ * Servers that have a line or a lock and are ours or nobody's, in the order of their ids. Hops from line to line in the index, and
+ * stops where there are enough: what it costs depends neither on the number of messages nor on that of the servers behind.
+ * The planner is left no choice (each server is looked up by the line it hops to): on a table that nobody has analysed yet it makes a
+ * wrong one, and compares every line with every server.
  */
 export const unattended = {
   sql: `
@@ -174,17 +176,23 @@ WITH RECURSIVE line AS (
   UNION ALL
   SELECT (SELECT m.server_id FROM holdfast.message m WHERE m.server_id > l.server_id ORDER BY m.server_id LIMIT 1)
   FROM line l WHERE l.server_id IS NOT NULL
-), waiting AS (
-  SELECT server_id AS id FROM line WHERE server_id IS NOT NULL
-  UNION
-  SELECT id FROM holdfast.server WHERE lock IS NOT NULL AND id > $3
+), waiting AS MATERIALIZED (
+  SELECT w.* FROM line l CROSS JOIN LATERAL (
+    SELECT s.id, s.kind, s.key FROM holdfast.server s
+    WHERE s.id = l.server_id AND s.kind = ANY ($2::text[])
+      AND (s.holder IS NULL OR s.holder = $1
+        OR NOT EXISTS (SELECT FROM holdfast.member h WHERE h.id = s.holder AND NOT h.dead))
+    OFFSET 0
+  ) w
+  LIMIT 1000
+), locked AS MATERIALIZED (
+  SELECT s.id, s.kind, s.key FROM holdfast.server s
+  WHERE s.lock IS NOT NULL AND s.id > $3 AND s.kind = ANY ($2::text[])
+    AND (s.holder IS NULL OR s.holder = $1
+      OR NOT EXISTS (SELECT FROM holdfast.member h WHERE h.id = s.holder AND NOT h.dead))
+  ORDER BY s.id LIMIT 1000
 )
-SELECT s.id::float8, s.kind, s.key
-FROM waiting w JOIN holdfast.server s ON s.id = w.id
-WHERE s.kind = ANY ($2::text[])
-  AND (s.holder IS NULL OR s.holder = $1
-    OR NOT EXISTS (SELECT FROM holdfast.member h WHERE h.id = s.holder AND NOT h.dead))
-ORDER BY w.id LIMIT 1000`,
+SELECT id::float8, kind, key FROM (SELECT * FROM waiting UNION SELECT * FROM locked) x ORDER BY id LIMIT 1000`,
   params: (member: number, kinds: ReadonlyArray<string>, after: number) => [BigInt(member), text(kinds), BigInt(after)],
   rows: (rows: Rows) => rows.map(([id, kind, key]) => ({ id: Number(id), kind: String(kind), key: String(key) }))
 }
