@@ -3,7 +3,7 @@
  * take, works them off.
  */
 import type { PgConnection } from "@effect/sql-pg"
-import { Effect, Redacted } from "effect"
+import { Data, Effect, Redacted } from "effect"
 import { spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { Counter } from "./counter.ts"
@@ -48,9 +48,12 @@ export interface Job {
   readonly idleMillis: number
 }
 
+/** The process needed more than it might have, or failed. */
+export class Ended extends Data.TaggedError("Ended")<{ readonly message: string }> {}
+
 /** Runs a job in a process that ends when its heap would need more than so many megabytes. */
 export const run = (url: Redacted.Redacted, { amount, idleMillis, what }: Job, megabytes: number) =>
-  Effect.callback<Measured, Error>((resume) => {
+  Effect.callback<Measured, Ended>((resume) => {
     const child = spawn(
       process.execPath,
       [
@@ -72,7 +75,7 @@ export const run = (url: Redacted.Redacted, { amount, idleMillis, what }: Job, m
       resume(
         output.startsWith("{")
           ? Effect.succeed(JSON.parse(output) as Measured)
-          : Effect.fail(new Error(`ended with ${signal ?? code}: ${output}${errors.slice(0, 1500)}`))
+          : Effect.fail(new Ended({ message: `ended with ${signal ?? code}: ${output}${errors.slice(0, 1500)}` }))
       ))
     return Effect.sync(() => child.kill("SIGKILL"))
   })

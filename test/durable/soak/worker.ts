@@ -18,9 +18,10 @@ const [slot = "0", runText = "1", path = "", accountsText = "1", seed = "0", lea
 const run = Number(runText)
 const accounts = Number(accountsText)
 
-/** How many senders a process has, and how many messages each has under way at most. */
+/** How many senders a process has, how many messages each sends in one go at most, and has under way at most. */
 const senders = 6
 const burst = 8
+const underWay = 64
 /** How many keyed messages an account knows. All processes send the same ones. */
 const keys = 40
 
@@ -194,8 +195,8 @@ const makeSender = Effect.fnUntraced(function*(sender: string) {
   })
 
   return Effect.gen(function*() {
+    const sending: Array<Fiber.Fiber<void>> = []
     for (let round = 1; !stopping; round++) {
-      const sending: Array<Fiber.Fiber<void>> = []
       const messages = yield* between(1, burst)
       for (let n = 0; n < messages; n++) {
         // Mostly to a few, so that they come to stand in line.
@@ -205,10 +206,12 @@ const makeSender = Effect.fnUntraced(function*(sender: string) {
         const one = Effect.suspend(() => send(way, to, choice)).pipe(Effect.catchCause(failed(`${way} to ${to}`)))
         sending.push(yield* Effect.forkChild(one, { startImmediately: true }))
       }
-      for (const one of sending) yield* Fiber.join(one)
+      // Those whose server has just lost its process take a while: the others do not wait for them.
+      for (const one of sending.splice(0, Math.max(0, sending.length - underWay))) yield* Fiber.join(one)
       if (round % 20 === 0) yield* Effect.catchCause(own, failed("a mortal"))
       yield* Effect.sleep(yield* between(0, 20))
     }
+    for (const one of sending) yield* Fiber.join(one)
   })
 })
 
