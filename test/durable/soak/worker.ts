@@ -5,10 +5,9 @@
  *
  * What cannot begin, since the database cannot be reached at that moment, ends with the exit code 3.
  */
-import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { PgClient } from "@effect/sql-pg"
-import { Effect, Fiber, Layer, Random, Redacted, References } from "effect"
-import { DurableNode, DurableServer } from "holdfast/durable"
+import { Cause, Effect, Exit, Fiber, Layer, Random, Redacted, References } from "effect"
+import { DurableNode, DurableServer, DurableServerError } from "holdfast/durable"
 import { Member } from "holdfast/member"
 import { createInterface } from "node:readline"
 import * as Ledger from "./ledger.ts"
@@ -181,8 +180,14 @@ const makeSender = Effect.fnUntraced(function*(sender: string) {
     }
   }
 
-  const failed = (what: string) => (cause: unknown) =>
-    Effect.sync(() => ledger.write(["wrong", `${what} of ${sender}, run ${run}: ${cause}`]))
+  /** Runs it; a failure is written down, unless it is that the process was asked to leave. */
+  const watched = (what: string, effect: Effect.Effect<void, unknown, DurableNode.DurableNode>) =>
+    Effect.catchCause(effect, (cause) =>
+      Effect.sync(() => {
+        const error = Cause.squash(cause)
+        if (error instanceof DurableServerError.DurableServerError && error.reason._tag === "NodeClosed") return
+        ledger.write(["wrong", `${what} of ${sender}, run ${run}: ${Cause.pretty(cause)}`])
+      }))
 
   /** A server of its own: what was acknowledged to it is there, and after a kill it begins anew. */
   const own = Effect.gen(function*() {
@@ -203,28 +208,34 @@ const makeSender = Effect.fnUntraced(function*(sender: string) {
         const to = nameOf(yield* between(0, (yield* Random.next) < 0.3 ? Math.ceil(accounts / 20) : accounts - 1))
         const way = weighted[yield* between(0, weighted.length - 1)] ?? "call"
         const choice = yield* between(0, 2 ** 20)
-        const one = Effect.suspend(() => send(way, to, choice)).pipe(Effect.catchCause(failed(`${way} to ${to}`)))
+        const one = watched(`${way} to ${to}`, Effect.suspend(() => send(way, to, choice)))
         sending.push(yield* Effect.forkChild(one, { startImmediately: true }))
       }
       // Those whose server has just lost its process take a while: the others do not wait for them.
       for (const one of sending.splice(0, Math.max(0, sending.length - underWay))) yield* Fiber.join(one)
-      if (round % 20 === 0) yield* Effect.catchCause(own, failed("a mortal"))
+      if (round % 20 === 0) yield* watched("a mortal", own)
       yield* Effect.sleep(yield* between(0, 20))
     }
     for (const one of sending) yield* Fiber.join(one)
   })
 })
 
-const program = Effect.gen(function*() {
-  say("ready")
+const sendingAll = Effect.gen(function*() {
   const all = yield* Effect.forEach(
     Array.from({ length: senders }, (_, index) => `p${slot}.${index}`),
     makeSender
   )
   yield* Effect.all(all, { concurrency: "unbounded", discard: true })
   say("stopped")
-  return yield* Effect.never
 }).pipe(Random.withSeed(`${seed} ${slot} ${run}`))
+
+/** Asked to leave, the node closes under its senders, which are told so: to interrupt them would be to withdraw what they sent. */
+const leaving = Effect.callback<void>((resume) => {
+  process.once("SIGTERM", () => {
+    stopping = true
+    resume(Effect.void)
+  })
+})
 
 const Main = Layer.mergeAll(AccountLive, MortalLive).pipe(
   Layer.provideMerge(DurableNode.layerPostgres),
@@ -246,9 +257,17 @@ const unreachable = (error: unknown) =>
     process.exit(3)
   })
 
-NodeRuntime.runMain(
-  Effect.scoped(Effect.flatMap(
-    Layer.build(Main).pipe(Effect.catchTag("ConnectionFailed", unreachable)),
-    (context) => Effect.provide(program, context)
-  ))
+Effect.runFork(
+  Effect.scoped(Effect.gen(function*() {
+    const context = yield* Effect.catchTag(Layer.build(Main), "ConnectionFailed", unreachable)
+    say("ready")
+    yield* Effect.forkDetach(Effect.provide(sendingAll, context))
+    yield* leaving
+  })).pipe(
+    Effect.exit,
+    Effect.map((exit) => {
+      if (Exit.isFailure(exit)) process.stderr.write(`${Cause.pretty(exit.cause)}\n`)
+      process.exit(Exit.isSuccess(exit) ? 0 : 1)
+    })
+  )
 )
