@@ -148,6 +148,8 @@ const join = Effect.fnUntraced(function*(
       Effect.suspend(() => {
         if (engine.isLost()) return Effect.fail(lost())
         const node = engine.id()
+        // One lane for all of it: once that is closed nothing of the group is committed any more, by whichever way.
+        const lane = engine.lane()
         const { checkAt, checks, partAt, parts, within, withinAt } = apart(group)
         const tellReplies = (part: Part, verdict: Verdict | undefined): void => {
           if (verdict?._tag === "Done") {
@@ -156,7 +158,7 @@ const join = Effect.fnUntraced(function*(
         }
         const written: Effect.Effect<ReadonlyArray<Verdict>, NodeLost> = parts.length === 0
           ? Effect.succeed([])
-          : engine.lane().commit(statement, parts).pipe(
+          : lane.commit(statement, parts).pipe(
             Effect.mapError(() => new NodeLost({ node })),
             Effect.tap((verdicts) =>
               Effect.sync(() => parts.forEach((part, index) => tellReplies(part, verdicts[index])))
@@ -167,9 +169,10 @@ const join = Effect.fnUntraced(function*(
           if (!(transaction instanceof PostgresTransaction) || transaction.client !== client) {
             return Effect.succeed<Verdict>({ _tag: "Failed", failure: "the transaction is not one of this storage" })
           }
-          return engine.lane().commitWithin(statement, part, transaction.send).pipe(
-            Effect.mapError(() => new NodeLost({ node })),
-            // Whatever it came to nothing for, the handler is to begin anew.
+          return lane.commitWithin(statement, part, transaction.send).pipe(
+            // Whatever it came to nothing for, the handler is to begin anew. That is so where the node was lost, too: others of the
+            // group are committed, perhaps, and what became of them is not to be forgotten over this one.
+            Effect.catch(() => Effect.succeed(undefined)),
             Effect.map((verdict): Verdict => verdict ?? { _tag: "Superseded" }),
             Effect.tap((verdict) => Effect.sync(() => tellReplies(part, verdict)))
           )
@@ -182,8 +185,10 @@ const join = Effect.fnUntraced(function*(
           )
         if (parts.length === group.length) return written
         if (checks.length === group.length) return checked
-        // None ends the others early: what is written stays under way until it is known what became of it.
-        const all = Effect.all([written, writtenWithin, checked].map(Effect.exit), { concurrency: "unbounded" })
+        // None ends the others early, nor decides about them: what is written stays under way until it is known what became of it,
+        // and then that is told, also where the node was lost before the checks were answered. They are made anew.
+        const checkedOrNot = Effect.catchCause(checked, () => Effect.succeed<ReadonlyArray<Verdict>>([]))
+        const all = Effect.all([written, writtenWithin, checkedOrNot].map(Effect.exit), { concurrency: "unbounded" })
         return Effect.map(Effect.flatMap(all, Effect.all), (verdicts) => {
           const inOrder: Array<Verdict> = []
           const places = [partAt, withinAt, checkAt]

@@ -253,4 +253,53 @@ layer(TestPostgres.layer, { excludeTestServices: true })("Transactions", (it) =>
       assert.deepStrictEqual(yield* entries("away"), [1, 2])
       yield* node.close
     }))
+
+  it.effect(
+    "what was committed beside a transaction stays done, once, where the node is lost before the transaction ends",
+    () =>
+      Effect.gen(function*() {
+        const world = makeWorld()
+        yield* tables
+        const sql = yield* PgClient.PgClient
+        const database = yield* TestPostgres.TestDatabase
+        const proxy = yield* CuttableProxy.make(database)
+        const node = yield* Nodes.start({ url: proxy.through(database.url), servers: live(world) })
+        const account = yield* node.run(Account.client())
+        const within = account("lost within")
+        const beside = account("lost beside")
+        const first = account("lost first")
+        yield* Effect.all([within, beside, first].map((ref) => ref.call.Add({ amount: 1 })))
+        // While one commit is under way, two more gather for the next: one with a transaction, and one without.
+        const under = yield* proxy.catchRequest({ sql: /holdfast.commit_/, application: "holdfast commit" })
+        const timeout = { timeout: "20 seconds" } as const
+        const callers: Array<Fiber.Fiber<unknown, unknown>> = [
+          yield* Effect.forkChild(first.call.Add({ amount: 1 }, timeout), start)
+        ]
+        yield* under.arrived
+        callers.push(yield* Effect.forkChild(within.call.Deposit({ amount: 1 }, timeout), start))
+        yield* Effect.sleep("5 millis").pipe(Effect.repeat({ while: () => world.attempts === 0 }))
+        yield* Effect.sleep("200 millis")
+        callers.push(yield* Effect.forkChild(beside.call.Add({ amount: 1 }, timeout), start))
+        const caught = yield* proxy.catchRequest({ sql: /commit_group/, application: "@effect/sql-pg" })
+        yield* under.release
+        yield* caught.arrived
+        const stored = (key: string) =>
+          Effect.map(
+            sql<{ readonly state: string }>`SELECT state FROM holdfast.server WHERE key = ${key}`,
+            ([row]) => row?.state
+          )
+        yield* Effect.andThen(Effect.sleep("10 millis"), stored("lost beside")).pipe(
+          Effect.repeat({ while: (state) => state !== "{\"balance\":2}" })
+        )
+        yield* sql`SELECT holdfast.bury_members(ARRAY[${yield* node.id}::bigint])`
+        yield* caught.release
+        for (const caller of callers) yield* Nodes.within("20 seconds", Fiber.join(caller))
+        for (const ref of [within, beside, first]) {
+          assert.strictEqual(yield* ref.call.Balance(), 2, ref.key)
+        }
+        assert.deepStrictEqual(yield* entries("lost within"), [1])
+        yield* node.close
+      }),
+    60_000
+  )
 })
