@@ -161,15 +161,23 @@ export const soak = Effect.fnUntraced(
       })
     const stop = Effect.gen(function*() {
       const slot = yield* someone
-      if (slot?.process === undefined) return
+      const process = slot?.process
+      if (process === undefined) return
+      const millis = leaseMillis * (yield* Random.nextBetween(0.5, 3))
       slot.ready = false
       done.stops++
-      yield* slot.process.signal("SIGSTOP")
-      yield* Effect.ensuring(
-        Effect.sleep(leaseMillis * (yield* Random.nextBetween(0.5, 3))),
-        slot.process.signal("SIGCONT")
+      // The weather may end meanwhile: it goes on then, and can be spoken to.
+      yield* Effect.acquireUseRelease(
+        process.signal("SIGSTOP"),
+        () => Effect.sleep(millis),
+        () =>
+          Effect.andThen(
+            process.signal("SIGCONT"),
+            Effect.sync(() => {
+              slot.ready = true
+            })
+          )
       )
-      slot.ready = true
     })
     const sessions = ["commit", "commit", "commit", "read", "heartbeat", "listen"].map((name) => `holdfast ${name}`)
     const cut = Effect.gen(function*() {
