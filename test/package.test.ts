@@ -176,7 +176,7 @@ describe("the package", () => {
     assert.includeMembers(names.get("/durable/DurableServer") ?? [], ["make"])
     assert.includeMembers(names.get("/dbtypes/IntegerRange") ?? [], ["IntegerRange", "fromString", "make"])
     assert.includeMembers(names.get("/registry") ?? [], ["ProfileRegistry", "PostgresBackend", "RegistryBackend"])
-    assert.includeMembers(names.get("/testing") ?? [], ["RegistrySuite"])
+    assert.includeMembers(names.get("/testing") ?? [], ["DurableStorageSuite", "RegistrySuite"])
     // The optional peers are not installed here: whatever needs them has a path of its own.
     for (const path of ["", "/testing"]) assert.notInclude(names.get(path) ?? [], "EmbeddedPostgres")
   })

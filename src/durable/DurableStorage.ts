@@ -9,7 +9,8 @@
  *
  * Two implementations come with the library. `MemoryStorage` keeps everything in this process: it is for tests, works under
  * `TestClock`, and several nodes may share one. `PostgresStorage` is the real one. The operations say nothing of SQL, so that
- * a store with versionstamps and watches can take the place too.
+ * a store with versionstamps and watches can take the place too. `DurableStorageSuite`, in `holdfast/testing`, is what every
+ * storage is run against.
  *
  * Storages retry on their own whatever is a passing fault (a lost connection, a restarted server, a deadlock). The only
  * failure they hand on is `NodeLost`: this process was declared dead by another one, and everything that it held is void.

@@ -4,4 +4,6 @@
  *
  * @since 0.1.0
  */
+export * as Conformance from "./Conformance.ts"
+export * as DurableStorageSuite from "./DurableStorageSuite.ts"
 export * as RegistrySuite from "./RegistrySuite.ts"

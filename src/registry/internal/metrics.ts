@@ -4,41 +4,41 @@
 import * as Context from "effect/Context"
 import * as Metric from "effect/Metric"
 
-const held = Metric.gauge("holdfast_registry_held", {
+export const held = Metric.gauge("holdfast_registry_held", {
   description: "Profiles that this process holds"
 })
 
-const registered = Metric.counter("holdfast_registry_registered", {
+export const registered = Metric.counter("holdfast_registry_registered", {
   description: "Profiles that were registered by this process",
   incremental: true
 })
 
-const refused = Metric.counter("holdfast_registry_refused", {
+export const refused = Metric.counter("holdfast_registry_refused", {
   description: "Registrations that were refused because the profile had a holder",
   incremental: true
 })
 
-const lost = Metric.counter("holdfast_registry_lost", {
+export const lost = Metric.counter("holdfast_registry_lost", {
   description: "Profiles that this process lost with its lease or its membership",
   incremental: true
 })
 
-const connections = Metric.counter("holdfast_registry_connections", {
+export const connections = Metric.counter("holdfast_registry_connections", {
   description: "Connections opened for supervised profiles",
   incremental: true
 })
 
-const crashes = Metric.counter("holdfast_registry_crashes", {
+export const crashes = Metric.counter("holdfast_registry_crashes", {
   description: "Connections of supervised profiles that ended by themselves, or could not be opened",
   incremental: true
 })
 
-const groupSize = Metric.histogram("holdfast_registry_group_size", {
+export const groupSize = Metric.histogram("holdfast_registry_group_size", {
   description: "Registrations and releases committed together",
   boundaries: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
 })
 
-const busy = Metric.counter("holdfast_registry_busy", {
+export const busy = Metric.counter("holdfast_registry_busy", {
   description: "Registrations and releases tried again because somebody had the row locked",
   incremental: true
 })

@@ -9,7 +9,7 @@
 import { Effect, Schema } from "effect"
 import { Rpc } from "effect/rpc"
 import { SqlClient } from "effect/sql"
-import { DurableServer, PostgresStorage } from "holdfast/durable"
+import { type Definition, DurableServer, PostgresStorage } from "holdfast/durable"
 
 /** The tables beside the states. `soak_later` has no key: a message done twice is to be seen. */
 export const tables = [
@@ -61,7 +61,7 @@ export class Account extends DurableServer.make("soak/Account", {
   ]
 }) {}
 
-export type AccountState = typeof Account.state.Type
+export type AccountState = Definition.StateOf<typeof Account>
 
 const mostWrong = 20
 
