@@ -12,7 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
 import * as SqlClient from "effect/sql/SqlClient"
-import type { SqlError } from "effect/sql/SqlError"
+import { ConnectionError, SqlError } from "effect/sql/SqlError"
 import * as Tracer from "effect/Tracer"
 import { withTransaction } from "../../../datastore/internal/lostConnection.ts"
 import type { Row, Sent } from "../../../member/internal/lane.ts"
@@ -60,6 +60,18 @@ export class PostgresTransaction implements OpenTransaction, Ways {
 type Task =
   | { readonly _tag: "Run"; readonly run: (joining: Context.Context<never>) => Effect.Effect<void> }
   | { readonly _tag: "Send"; readonly sql: string; readonly params: ReadonlyArray<unknown> }
+
+/** How long the end of a transaction may take, on a connection that the engine does not watch over. */
+const longest = "30 seconds"
+
+const notAnswered = (): SqlError =>
+  new SqlError({
+    reason: new ConnectionError({
+      cause: new Error("no answer in time"),
+      message: `a transaction was not answered within ${longest}`,
+      operation: "commit"
+    })
+  })
 
 /** Begins with an empty context, so that what it adds to that is what makes statements join the transaction. */
 const beginning = Context.make(SqlClient.BeginTransaction, "BEGIN ISOLATION LEVEL READ COMMITTED")
@@ -111,6 +123,11 @@ export const open = (client: PgClient.PgClient): Effect.Effect<PostgresTransacti
           Queue.offer(tasks, { _tag: "Send", sql, params }),
           Fiber.join(fiber)
         ).pipe(
+          // All commits of the process wait for this one: what is not answered in time counts as lost, and is decided anew.
+          Effect.timeoutOrElse({
+            duration: longest,
+            orElse: () => Effect.andThen(Effect.forkDetach(Fiber.interrupt(fiber)), Effect.fail(notAnswered()))
+          }),
           Effect.map((row): Sent => ({ row, committed: true })),
           Effect.catchTag("StepRefused", ({ row }) => Effect.succeed<Sent>({ row, committed: false }))
         ),
