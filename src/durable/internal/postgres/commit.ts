@@ -4,6 +4,7 @@
  */
 import * as PgTypes from "@effect/sql-pg/PgTypes"
 import type { GroupStatement, Row } from "../../../member/internal/lane.ts"
+import { array } from "../../../member/internal/parameters.ts"
 import type { Check, Due, Enqueue, Member, Outgoing, ScheduledId, Transition, Verdict } from "../../DurableStorage.ts"
 
 /** A member that goes through the lane. */
@@ -24,11 +25,6 @@ export interface Changes {
   readonly scheduled: (millis: number) => void
 }
 
-const array = (oid: number) => (values: ReadonlyArray<unknown>): PgTypes.Parameter => {
-  const arrayOid = PgTypes.arrayOidFor(oid)
-  if (arrayOid === undefined) throw new Error(`no array type for ${oid}`)
-  return { [PgTypes.ParameterTypeId]: PgTypes.ParameterTypeId, oid: arrayOid, value: values }
-}
 const text = array(PgTypes.OID.text)
 const int4 = array(PgTypes.OID.int4)
 const bool = array(PgTypes.OID.bool)

@@ -3,17 +3,12 @@
  */
 import * as PgTypes from "@effect/sql-pg/PgTypes"
 import * as DateTime from "effect/DateTime"
+import { array } from "../../../member/internal/parameters.ts"
 import type { ExpectedVersion } from "../../EventStoreError.ts"
 import type { Metadata, RecordedEvent, StreamInfo } from "../../RecordedEvent.ts"
 import type { EncodedEvent, Placed } from "../storage.ts"
 
 export type Row = ReadonlyArray<unknown>
-
-const array = (oid: number) => (values: ReadonlyArray<unknown>): PgTypes.Parameter => {
-  const arrayOid = PgTypes.arrayOidFor(oid)
-  if (arrayOid === undefined) throw new Error(`no array type for ${oid}`)
-  return { [PgTypes.ParameterTypeId]: PgTypes.ParameterTypeId, oid: arrayOid, value: values }
-}
 
 export const texts = array(PgTypes.OID.text)
 export const int4s = array(PgTypes.OID.int4)

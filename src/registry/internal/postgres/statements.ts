@@ -3,6 +3,7 @@
  */
 import * as PgTypes from "@effect/sql-pg/PgTypes"
 import type { GroupStatement, Row } from "../../../member/internal/lane.ts"
+import { array } from "../../../member/internal/parameters.ts"
 
 /** A profile of a registry. */
 export interface Name {
@@ -27,11 +28,6 @@ export type Verdict =
   | { readonly _tag: "Unknown" }
   | { readonly _tag: "Failed"; readonly problem: string }
 
-const array = (oid: number) => (values: ReadonlyArray<unknown>): PgTypes.Parameter => {
-  const arrayOid = PgTypes.arrayOidFor(oid)
-  if (arrayOid === undefined) throw new Error(`no array type for ${oid}`)
-  return { [PgTypes.ParameterTypeId]: PgTypes.ParameterTypeId, oid: arrayOid, value: values }
-}
 const text = array(PgTypes.OID.text)
 const int8 = array(PgTypes.OID.int8)
 
