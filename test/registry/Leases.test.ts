@@ -280,8 +280,9 @@ layer(TestPostgres.layer, { excludeTestServices: true })("Leases", (it) => {
         const beats = passed.filter(({ sql }) => sql.includes("SET lease_until"))
         assert.isAtLeast(beats.length, 2)
         assert.isAtMost(beats.length, 4)
-        // A beat renews, and looks for others that are overdue.
-        assert.isAtMost(passed.length, 2 * beats.length + 4, JSON.stringify(passed))
+        // A beat renews, and looks for others that are overdue; what else passes are polls. How many depends on the machine's
+        // pace, but none of it on how many profiles there are: one statement per hundred of them would already show.
+        assert.isBelow(passed.length, 10_000 / 100, JSON.stringify(passed))
         assert.strictEqual((yield* registry.list).length, 10_000)
         yield* Scope.close(scope, Exit.void)
         assert.strictEqual((yield* registry.list).length, 0)
