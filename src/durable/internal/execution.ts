@@ -225,7 +225,9 @@ export class Execution {
   }
 
   #isFull(registration: Registration, draft: Draft): boolean {
+    // Nothing is begun behind a step that waits for a stream: it might lock that itself.
     return draft.stop !== undefined || typeof draft.lock === "object" || draft.transaction !== undefined ||
+      this.#foundBusy > 0 ||
       draft.steps.length >= (this.#careful ? 1 : registration.maxBatch)
   }
 
@@ -678,8 +680,9 @@ export class Execution {
         this.#void(draft)
         return undefined
       case "Busy":
-        // What is committed in a transaction of its own was rolled back with that. Anything else is good as it is.
-        if (draft.transaction === undefined) this.#draft = draft
+        // What is committed in a transaction of its own was rolled back with that. A handler that runs behind this step may have one
+        // open that has the very stream locked. Anything else is good as it is.
+        if (draft.transaction === undefined && !(verdict.elsewhere && this.#running !== undefined)) this.#draft = draft
         else this.#void(draft)
         if (verdict.elsewhere) this.#rest()
         return undefined
@@ -696,11 +699,12 @@ export class Execution {
   /** Waits a little, longer each time in a row, before it tries again. */
   #rest(): void {
     const epoch = this.#epoch
+    const longest = Math.min(2 ** this.#foundBusy++, 64)
     this.#isResting = true
     this.#environment.fork(
       Effect.flatMap(
         Random.nextBetween(0.5, 1),
-        (jitter) => Effect.sleep(Duration.millis(Math.min(2 ** this.#foundBusy++, 64) * jitter))
+        (jitter) => Effect.sleep(Duration.millis(longest * jitter))
       ).pipe(Effect.andThen(Effect.sync(() => {
         if (epoch !== this.#epoch) return
         this.#isResting = false

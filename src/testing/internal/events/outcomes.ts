@@ -13,11 +13,11 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import assert from "node:assert/strict"
-import { DurableNode } from "../../../durable/DurableNode.ts"
+import type { DurableNode } from "../../../durable/DurableNode.ts"
 import * as DurableServer from "../../../durable/DurableServer.ts"
 import type { DurableServerError } from "../../../durable/DurableServerError.ts"
 import { EventStore } from "../../../events/EventStore.ts"
-import { EventStoreError } from "../../../events/EventStoreError.ts"
+import type { EventStoreError } from "../../../events/EventStoreError.ts"
 import { counted, numbersOf, range, reasonOf } from "./cases.ts"
 
 /** One promise, and what shows whether it is kept: it dies where it is not. */
