@@ -325,7 +325,8 @@ const isAway = (error: unknown): boolean => isSqlError(error) && isConnectionLos
  * checked at the end fails, is rolled back, and the message is handled again.
  *
  * The message is committed alone, not in a group with others, and takes three trips to the database more: use it where the SQL
- * has to be exact, not for speed. Rows that it locks stay locked until the handler has ended: come to it last.
+ * has to be exact, not for speed. Rows that it locks stay locked until the handler has ended: come to it last. Events that are
+ * appended inside the effect are given their numbers at once, and keep their stream for as long.
  *
  * **Example** (A table beside the state)
  *
