@@ -15,6 +15,7 @@ import { DurableServerError, MessageParked } from "../DurableServerError.ts"
 import type {
   Append,
   AppendRefusal,
+  Journal,
   Member,
   OpenTransaction,
   Reply,
@@ -43,6 +44,14 @@ import { Draft, type Step } from "./transition.ts"
 /** What a handler has staged for its step. */
 const stagedBy = (handled: Handled): Staged =>
   handled._tag === "Outcome" || handled._tag === "Lock" ? handled.staged : nothingStaged
+
+/** Tells each event store once how many events were appended to it. */
+const tellJournals = ({ appends }: Draft): void => {
+  if (appends.size === 0) return
+  const counts = new Map<Journal, number>()
+  for (const { events, journal } of appends.keys()) counts.set(journal, (counts.get(journal) ?? 0) + events.length)
+  for (const [journal, events] of counts) journal.appended(events)
+}
 
 /** The state stays, and nothing else happens. */
 const unchanged = new HandlerOutcome(undefined, undefined)
@@ -649,7 +658,7 @@ export class Execution {
           this.#locked = registration === undefined ? undefined : this.#lockedBy(registration, by)
         }
         this.#foundBusy = 0
-        for (const { events, journal } of draft.appends.keys()) journal.appended(events.length)
+        tellJournals(draft)
         if (this.#careful && draft.steps.length > 0) this.#careful = false
         const resume = this.#afterFlight?.resume
         this.#afterFlight = undefined
