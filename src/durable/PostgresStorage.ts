@@ -223,14 +223,15 @@ const join = Effect.fnUntraced(function*(
         engine.query(statements.unattended.sql, statements.unattended.params(engine.id(), kinds, after)),
         statements.unattended.rows
       )),
-    replies: alive(
-      Effect.suspend(() =>
-        Effect.map(
-          engine.query(statements.replies.sql, statements.replies.params([...ids.add(engine.id())])),
-          statements.replies.rows
+    replies: (from) =>
+      alive(
+        Effect.suspend(() =>
+          Effect.map(
+            engine.query(statements.replies.sql, statements.replies.params([...ids.add(engine.id())], from)),
+            statements.replies.rows
+          )
         )
-      )
-    ),
+      ),
     forget: (replies) => alive(Effect.asVoid(engine.query(statements.forget.sql, statements.forget.params(replies)))),
     deliverDue: alive(Effect.map(
       engine.query(statements.deliverDue.sql, statements.deliverDue.params(duePerStatement)),

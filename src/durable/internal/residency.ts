@@ -78,6 +78,8 @@ export class Residency implements Host {
   /** Servers of which only the id is wanted. */
   readonly toFind = new Gathering<{ readonly server: Address; readonly found: (id: number) => void }>()
   readonly toRead = new Gathering<Resident>()
+  /** Replies that were handed over. */
+  readonly toForget = new Gathering<Reply>()
   readonly toPoll = new Gathering<"lines" | "replies">()
   readonly toStop = new Gathering<Resident>()
   readonly toKill = new Gathering<Kill>()
@@ -330,6 +332,13 @@ export class Residency implements Host {
 
   keepCaller(server: Address, { call, caller, operation }: Message): void {
     if (caller?.gone === false) this.awaited.set(call, { caller, operation, server })
+  }
+
+  /** No call with a lower number waits for a reply from elsewhere. */
+  get oldestAwaited(): number {
+    let oldest = Number.POSITIVE_INFINITY
+    for (const call of this.awaited.keys()) oldest = Math.min(oldest, call)
+    return oldest === Number.POSITIVE_INFINITY ? 0 : oldest
   }
 
   keptCaller({ call, value }: Reply): Settlement | undefined {
