@@ -34,6 +34,7 @@ import {
   type NodeStorage,
   type Verdict
 } from "./DurableStorage.ts"
+import { PostgresJournal } from "./internal/journals.ts"
 import {
   apart,
   checksSql,
@@ -59,6 +60,13 @@ export const migrations: Source = librarySource("durable", sql)
 
 /** How many messages for later are put in line by one statement. */
 const duePerStatement = 1000
+
+/**
+ * A stream that somebody has locked is left alone, and its step tried again soon; after so many times it is waited for in line with
+ * others, and the whole group with it, for so long.
+ */
+const patience = 3
+const streamWaitMillis = 20
 
 /** After how many milliseconds to look again for what somebody else was just putting in line. */
 const othersTurn = 20
@@ -90,7 +98,20 @@ const join = Effect.fnUntraced(function*(
       }
     }
   }
-  const statement = groupStatement({ grown, scheduled: (millis) => hints.add({ _tag: "Scheduled", millis }) })
+  const changes = { grown, scheduled: (millis: number) => hints.add({ _tag: "Scheduled", millis }) }
+  const statement = groupStatement(changes)
+  const patientStatement = groupStatement(changes, streamWaitMillis)
+  /** How often in a row a step of a server found a stream locked. */
+  const foundBusy = new Map<number, number>()
+  const statementFor = (parts: ReadonlyArray<Part>) =>
+    foundBusy.size > 0 && parts.some((part) => part._tag === "Transition" && (foundBusy.get(part.id) ?? 0) >= patience)
+      ? patientStatement
+      : statement
+  const noteBusy = (part: Part, verdict: Verdict | undefined): void => {
+    if (part._tag !== "Transition") return
+    if (verdict?._tag === "Busy") foundBusy.set(part.id, (foundBusy.get(part.id) ?? 0) + 1)
+    else if (foundBusy.size > 0) foundBusy.delete(part.id)
+  }
 
   const find = (servers: ReadonlyArray<Address>): Effect.Effect<ReadonlyArray<Located | undefined>, SqlError> =>
     Effect.map(engine.query(statements.find.sql, statements.find.params(servers)), (rows) => {
@@ -144,13 +165,14 @@ const join = Effect.fnUntraced(function*(
           if (row?.[0] === true) engine.hint({ to: "everyone", payload: unattended })
         }
       )),
+    appendsTo: (journal) => journal instanceof PostgresJournal && journal.client === client,
     commit: (group) =>
       Effect.suspend(() => {
         if (engine.isLost()) return Effect.fail(lost())
         const node = engine.id()
         // One lane for all of it: once that is closed nothing of the group is committed any more, by whichever way.
         const lane = engine.lane()
-        const { checkAt, checks, partAt, parts, within, withinAt } = apart(group)
+        const { checkAt, checks, partAt, parts, waitingAt, within, withinAt } = apart(group)
         const tellReplies = (part: Part, verdict: Verdict | undefined): void => {
           if (verdict?._tag === "Done") {
             for (const { node } of part.replies) engine.hint({ to: node, payload: replies })
@@ -158,10 +180,15 @@ const join = Effect.fnUntraced(function*(
         }
         const written: Effect.Effect<ReadonlyArray<Verdict>, NodeLost> = parts.length === 0
           ? Effect.succeed([])
-          : lane.commit(statement, parts).pipe(
+          : lane.commit(statementFor(parts), parts).pipe(
             Effect.mapError(() => new NodeLost({ node })),
             Effect.tap((verdicts) =>
-              Effect.sync(() => parts.forEach((part, index) => tellReplies(part, verdicts[index])))
+              Effect.sync(() =>
+                parts.forEach((part, index) => {
+                  noteBusy(part, verdicts[index])
+                  tellReplies(part, verdicts[index])
+                })
+              )
             )
           )
         const writtenWithin = Effect.forEach(within, (part) => {
@@ -169,7 +196,7 @@ const join = Effect.fnUntraced(function*(
           if (!(transaction instanceof PostgresTransaction) || transaction.client !== client) {
             return Effect.succeed<Verdict>({ _tag: "Failed", failure: "the transaction is not one of this storage" })
           }
-          return lane.commitWithin(statement, part, transaction.send).pipe(
+          return lane.commitWithin(patientStatement, part, transaction.send).pipe(
             // Whatever it came to nothing for, the handler is to begin anew. That is so where the node was lost, too: others of the
             // group are committed, perhaps, and what became of them is not to be forgotten over this one.
             Effect.catch(() => Effect.succeed(undefined)),
@@ -183,7 +210,7 @@ const join = Effect.fnUntraced(function*(
             alive(engine.query(checksSql, [int8(checks.map((check) => check.id))])),
             ([row]) => checkVerdicts(checks, row)
           )
-        if (parts.length === group.length) return written
+        if (parts.length === group.length && partAt.every((place, index) => place === index)) return written
         if (checks.length === group.length) return checked
         // None ends the others early, nor decides about them: what is written stays under way until it is known what became of it,
         // and then that is told, also where the node was lost before the checks were answered. They are made anew.
@@ -195,6 +222,7 @@ const join = Effect.fnUntraced(function*(
           places.forEach((at, kind) =>
             at.forEach((place, index) => inOrder[place] = verdicts[kind]?.[index] ?? { _tag: "Superseded" })
           )
+          for (const place of waitingAt) inOrder[place] = { _tag: "Busy", elsewhere: false }
           return inOrder
         })
       }),

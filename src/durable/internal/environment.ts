@@ -4,7 +4,7 @@
 import type * as Cause from "effect/Cause"
 import type * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
-import type { Address, Reply, StoredMessage } from "../DurableStorage.ts"
+import type { Address, Journal, Reply, StoredMessage } from "../DurableStorage.ts"
 import type { Answer } from "./answer.ts"
 import type { Definition } from "./definition.ts"
 import type { Caller, Message } from "./message.ts"
@@ -56,6 +56,8 @@ export interface Environment {
   /** Called for every failed attempt, and for typed failures that nobody hears. */
   readonly attemptFailed: (server: Address, message: Message, cause: Cause.Cause<unknown>, parked: boolean) => void
   readonly castFailed: (server: Address, message: Message, error: unknown) => void
+  /** Whether steps can append to an event store. */
+  readonly appendsTo: (journal: Journal) => boolean
   /** Milliseconds, by a clock that only goes forward. */
   readonly now: () => number
   readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>

@@ -6,14 +6,33 @@
  * to be handled again. A message whose handler fails is tried again as the policy says, and is parked when that has ended.
  */
 import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import * as Random from "effect/Random"
 import { DurableServerError, MessageParked } from "../DurableServerError.ts"
-import type { Member, OpenTransaction, Reply, ScheduledId, StoredMessage, Verdict } from "../DurableStorage.ts"
+import type {
+  Append,
+  AppendRefusal,
+  Member,
+  OpenTransaction,
+  Reply,
+  StoredMessage,
+  Verdict
+} from "../DurableStorage.ts"
 import { Actions, type Committed } from "./actions.ts"
 import * as Answer from "./answer.ts"
 import type { Attempts, Environment, Server, Settlement } from "./environment.ts"
-import { handle, type Handled, initialise, nothingStaged, type Registration, type Staged } from "./handling.ts"
+import {
+  type Foreknown,
+  handle,
+  type Handled,
+  initialise,
+  nothingStaged,
+  type Registration,
+  type Staged
+} from "./handling.ts"
 import { LaterWrites, nameOf } from "./later.ts"
 import { Locked } from "./locked.ts"
 import type { Message } from "./message.ts"
@@ -21,9 +40,9 @@ import { HandlerOutcome } from "./outcome.ts"
 import type { State, Stored } from "./state/stored.ts"
 import { Draft, type Step } from "./transition.ts"
 
-/** What a handler has opened for its step. */
-const transactionOf = (handled: Handled): OpenTransaction | undefined =>
-  handled._tag === "Outcome" || handled._tag === "Lock" ? handled.staged.transaction : undefined
+/** What a handler has staged for its step. */
+const stagedBy = (handled: Handled): Staged =>
+  handled._tag === "Outcome" || handled._tag === "Lock" ? handled.staged : nothingStaged
 
 /** The state stays, and nothing else happens. */
 const unchanged = new HandlerOutcome(undefined, undefined)
@@ -55,6 +74,11 @@ export class Execution {
   #careful = false
   /** Messages for later that could not be cancelled any more when a step tried to: its handlers are run again, and told so. */
   readonly #missed = new Set<string>()
+  /** What could not be appended when a step tried to, by the messages whose handlers are run again and told so. */
+  readonly #refused = new Map<string, Map<Append, AppendRefusal>>()
+  /** How often in a row a step found a stream locked that it appends to, and whether it waits before it tries again. */
+  #foundBusy = 0
+  #isResting = false
   readonly #attempts = new Map<string, Attempts>()
   readonly #actions: Actions
   /** What goes on under a lock. */
@@ -158,7 +182,7 @@ export class Execution {
 
   /** Handles one message after the other, until there is none or one of them has to be waited for. */
   handleAll(registration: Registration, next: () => Message | undefined): void {
-    if (this.#busy || this.#inFlight !== undefined) return
+    if (this.#busy || this.#inFlight !== undefined || this.#isResting) return
     if (this.#locked !== undefined) this.#goOnLocked(registration, this.#locked)
     this.#busy = true
     let going = true
@@ -201,7 +225,9 @@ export class Execution {
   }
 
   #isFull(registration: Registration, draft: Draft): boolean {
+    // Nothing is begun behind a step that waits for a stream: it might lock that itself.
     return draft.stop !== undefined || typeof draft.lock === "object" || draft.transaction !== undefined ||
+      this.#foundBusy > 0 ||
       draft.steps.length >= (this.#careful ? 1 : registration.maxBatch)
   }
 
@@ -270,35 +296,48 @@ export class Execution {
     if (message.undecodable !== undefined) {
       return this.#failed(registration, message, Cause.die(new Error(message.undecodable)))
     }
-    const handled = handle(
-      registration,
-      this.#server,
-      message,
-      state.value,
-      this.#mayCancel,
-      this.#wait(message, (result: Handled) => this.#conclude(registration, message, result), transactionOf)
-    )
-    return handled === undefined ? false : this.#conclude(registration, message, handled)
+    const waiting = this.#wait(message, (result: Handled) => this.#conclude(registration, message, result), stagedBy)
+    const refused = this.#refused.size === 0 ? undefined : this.#refused.get(message.id)
+    const foreknown = refused === undefined ? this.#foreknown : { ...this.#foreknown, refused }
+    const handled = handle(registration, this.#server, message, state.value, foreknown, waiting)
+    if (handled === undefined) return false
+    if (!this.#mustWait(stagedBy(handled))) return this.#conclude(registration, message, handled)
+    waiting.started(undefined)
+    waiting.done(handled)
+    return false
   }
 
-  /** Whether a message for later may still be there. If it is not, the commit refuses the step, and tells. */
-  readonly #mayCancel = (id: ScheduledId): boolean =>
-    !this.#missed.has(nameOf(id)) && this.#draft?.later?.hasCancelled(id) !== true &&
-    this.#inFlight?.later?.hasCancelled(id) !== true
+  /**
+   * Whether what a handler has staged cannot join the step that is being made: a transaction is committed with a step of its own,
+   * and what is expected of a stream is known of the first append to it alone.
+   */
+  #mustWait({ appends, transaction }: Staged): boolean {
+    const draft = this.#draft
+    return draft !== undefined &&
+      (transaction !== undefined || (appends.length > 0 && !draft.takesAppends(appends)))
+  }
+
+  readonly #foreknown: Foreknown = {
+    // If it is not there any more, the commit refuses the step, and tells.
+    mayCancel: (id) =>
+      !this.#missed.has(nameOf(id)) && this.#draft?.later?.hasCancelled(id) !== true &&
+      this.#inFlight?.later?.hasCancelled(id) !== true,
+    appendsTo: (journal) => this.#environment.appendsTo(journal),
+    refused: undefined
+  }
 
   /** For something that has to be waited for: what comes of it counts only if nothing became void meanwhile. */
   #wait<A>(
     message: Message,
     use: (result: A) => boolean,
-    transactionOf: (result: A) => OpenTransaction | undefined = () => undefined
+    stagedBy: (result: A) => Staged = () => nothingStaged
   ) {
     const epoch = this.#epoch
     const done = (result: A): void => {
-      const transaction = transactionOf(result)
-      const discard = () => this.#close(transaction)
+      const staged = stagedBy(result)
+      const discard = () => this.#close(staged.transaction)
       if (epoch !== this.#epoch) return discard()
-      // A transaction is committed with a step of its own.
-      if (this.#inFlight !== undefined || (transaction !== undefined && this.#draft !== undefined)) {
+      if (this.#inFlight !== undefined || this.#mustWait(staged)) {
         this.#afterFlight = { resume: () => done(result), discard }
         return this.announce()
       }
@@ -311,7 +350,7 @@ export class Execution {
       }
     }
     return {
-      started: (fiber: Fiber.Fiber<unknown, unknown>) => {
+      started: (fiber: Fiber.Fiber<unknown, unknown> | undefined) => {
         this.#running = { message, fiber }
       },
       done
@@ -411,6 +450,7 @@ export class Execution {
       draft.later ??= new LaterWrites()
       draft.later.add(staged.later)
     }
+    if (staged.appends.length > 0) draft.addAppends(staged.appends, message)
     if (message.primaryKey !== undefined) {
       draft.outcomes.set(message.primaryKey, { primaryKey: message.primaryKey, reply: text, late: false })
     }
@@ -465,6 +505,7 @@ export class Execution {
       this.#locked.failed(cause)
       return true
     }
+    this.#refused.delete(message.id)
     let attempts = this.#attempts.get(message.id)
     if (attempts === undefined) {
       attempts = { count: 0, due: false, last: cause, exhausted: false, step: undefined }
@@ -535,7 +576,7 @@ export class Execution {
   /** Hands the step over to be committed. From now on nothing is added to it. `undefined`: there is none. */
   seal(registration: Registration, sentAt: number): Member | undefined {
     const draft = this.#draft
-    if (this.#inFlight !== undefined || draft === undefined) return undefined
+    if (this.#inFlight !== undefined || this.#isResting || draft === undefined) return undefined
     this.#draft = undefined
     const { from, state } = draft
     // In comparison with what is stored: the state that the step starts from, if that is.
@@ -597,6 +638,7 @@ export class Execution {
         const { lock } = draft
         for (const step of draft.steps) {
           if (this.#attempts.size > 0) this.#attempts.delete(step.message.id)
+          if (this.#refused.size > 0) this.#refused.delete(step.message.id)
           this.#tell(step, settled)
           if (step.committed !== undefined && registration !== undefined) {
             this.#actions.add(step.committed, registration.context, this.#environment.checkQuiet)
@@ -606,6 +648,8 @@ export class Execution {
           const by = lock === "none" || registration === undefined ? undefined : lock.stored()
           this.#locked = registration === undefined ? undefined : this.#lockedBy(registration, by)
         }
+        this.#foundBusy = 0
+        for (const { events, journal } of draft.appends.keys()) journal.appended(events.length)
         if (this.#careful && draft.steps.length > 0) this.#careful = false
         const resume = this.#afterFlight?.resume
         this.#afterFlight = undefined
@@ -627,6 +671,21 @@ export class Execution {
         for (const id of verdict.cancelled) this.#missed.add(nameOf(id))
         this.#void(draft)
         return undefined
+      case "Unappended":
+        for (const [append, refusal] of verdict.refusals) {
+          const id = draft.appends.get(append)?.id ?? ""
+          const ofMessage = this.#refused.get(id) ?? new Map<Append, AppendRefusal>()
+          this.#refused.set(id, ofMessage.set(append, refusal))
+        }
+        this.#void(draft)
+        return undefined
+      case "Busy":
+        // What is committed in a transaction of its own was rolled back with that. A handler that runs behind this step may have one
+        // open that has the very stream locked. Anything else is good as it is.
+        if (draft.transaction === undefined && !(verdict.elsewhere && this.#running !== undefined)) this.#draft = draft
+        else this.#void(draft)
+        if (verdict.elsewhere) this.#rest()
+        return undefined
       case "Failed": {
         const only = draft.steps.length === 1 ? draft.steps[0]?.message : undefined
         this.#void(draft)
@@ -635,6 +694,23 @@ export class Execution {
         return undefined
       }
     }
+  }
+
+  /** Waits a little, longer each time in a row, before it tries again. */
+  #rest(): void {
+    const epoch = this.#epoch
+    const longest = Math.min(2 ** this.#foundBusy++, 64)
+    this.#isResting = true
+    this.#environment.fork(
+      Effect.flatMap(
+        Random.nextBetween(0.5, 1),
+        (jitter) => Effect.sleep(Duration.millis(longest * jitter))
+      ).pipe(Effect.andThen(Effect.sync(() => {
+        if (epoch !== this.#epoch) return
+        this.#isResting = false
+        this.#server.pump()
+      })))
+    )
   }
 
   /** Who is to be told what, now that a message is done with. */
@@ -659,6 +735,8 @@ export class Execution {
     this.#locked = undefined
     this.#attempts.clear()
     this.#missed.clear()
+    this.#refused.clear()
+    this.#foundBusy = 0
     this.#state = undefined
     this.#stopped = undefined
   }
@@ -681,6 +759,7 @@ export class Execution {
     this.#close(draft?.transaction)
     this.#close(open?.transaction)
     this.#isBackingOff = false
+    this.#isResting = false
     this.#busy = false
     // The message that locked the server is on disk as that, and waits nowhere else.
     if (this.#locked !== undefined) this.#locked.isConcluding = false

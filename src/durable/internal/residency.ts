@@ -15,7 +15,7 @@ import * as Schedule from "effect/Schedule"
 import * as Semaphore from "effect/Semaphore"
 import { Gathering } from "../../member/internal/gathering.ts"
 import { DurableServerError, NodeClosed, Overloaded } from "../DurableServerError.ts"
-import type { Address, NodeLost, NodeStorage, QueuedMessage, Reply, StoredMessage } from "../DurableStorage.ts"
+import type { Address, Journal, NodeLost, NodeStorage, QueuedMessage, Reply, StoredMessage } from "../DurableStorage.ts"
 import { Alarm } from "./alarm.ts"
 import { type Answer, decode } from "./answer.ts"
 import { Deadlines } from "./deadlines.ts"
@@ -304,6 +304,10 @@ export class Residency implements Host {
 
   isLocal(node: number): boolean {
     return this.ids.has(node)
+  }
+
+  appendsTo(journal: Journal): boolean {
+    return this.storage.appendsTo?.(journal) === true
   }
 
   locate(resident: Resident): void {

@@ -53,6 +53,9 @@ const sizeOf = (member: Member): number => {
   if (member._tag === "Transition") {
     size = member.state?.length ?? 0
     for (const { text } of member.fragments) size += text?.length ?? 0
+    for (const { events } of member.appends ?? []) {
+      for (const { data, metadata } of events) size += data.length + (metadata?.length ?? 0)
+    }
   }
   for (const { message } of member.outgoing) size += message.payload.length
   for (const { value } of member.replies) size += value.length

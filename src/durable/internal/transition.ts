@@ -2,6 +2,7 @@
  * One server's step while it is being made: the messages handled so far, and everything that goes with them.
  */
 import type {
+  Append,
   FragmentChange,
   KeyedOutcome,
   OpenTransaction,
@@ -12,6 +13,7 @@ import type {
 } from "../DurableStorage.ts"
 import type { Committed } from "./actions.ts"
 import type { Answer } from "./answer.ts"
+import { Together } from "./journals.ts"
 import type { LaterWrites } from "./later.ts"
 import type { Message } from "./message.ts"
 import { noChanges, type State } from "./state/stored.ts"
@@ -48,6 +50,9 @@ export class Draft {
   readonly parked: Array<Parked> = []
   /** What is done about messages for later, where anything is. */
   later: LaterWrites | undefined
+  /** The events that it appends, and for which message. */
+  readonly appends = new Map<Append, Message>()
+  #appendedTogether: Together | undefined
   readonly replies: Array<Reply> = []
   /** The message that locks the server from this step on; `"none"` where the step ends a lock. */
   lock: Message | "none" | undefined
@@ -62,6 +67,17 @@ export class Draft {
     this.state = state
     this.taken = taken
     this.takenBefore = taken
+  }
+
+  /** Whether these can be appended with it: else what it appends has to be there first. */
+  takesAppends(appends: ReadonlyArray<Append>): boolean {
+    return this.#appendedTogether === undefined || this.#appendedTogether.takes(appends)
+  }
+
+  addAppends(appends: ReadonlyArray<Append>, message: Message): void {
+    for (const append of appends) this.appends.set(append, message)
+    this.#appendedTogether ??= new Together()
+    this.#appendedTogether.add(appends)
   }
 
   /** Whether a message in it has no place in line yet, and is not on disk in another way either. */
@@ -79,7 +95,7 @@ export class Draft {
     return this.state !== this.from || (this.from !== undefined && this.from.stored === undefined) ||
       this.taken !== this.takenBefore || this.consumed.length > 0 || this.lock !== undefined ||
       this.outcomes.size > 0 || this.outgoing.length > 0 || this.parked.length > 0 || this.replies.length > 0 ||
-      this.transaction !== undefined || this.later?.isEmpty === false
+      this.transaction !== undefined || this.later?.isEmpty === false || this.appends.size > 0
   }
 
   /** Whether the state is written with it. */
@@ -107,7 +123,8 @@ export class Draft {
       parked: this.parked,
       transaction: this.transaction,
       stateVersion,
-      later: this.later?.isEmpty === false ? this.later.toLater(now()) : undefined
+      later: this.later?.isEmpty === false ? this.later.toLater(now()) : undefined,
+      appends: this.appends.size > 0 ? Array.from(this.appends.keys()) : undefined
     }
   }
 }

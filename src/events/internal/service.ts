@@ -7,6 +7,8 @@ import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import type { CurrentTransition, Staging } from "../../durable/CurrentTransition.ts"
+import { openTransition } from "../../durable/internal/sending.ts"
 import { traced } from "../../member/internal/tracing.ts"
 import type { Direction, EventStore, ReadOptions } from "../EventStore.ts"
 import {
@@ -16,6 +18,7 @@ import {
   type ExpectedVersion,
   InvalidArgument,
   SnapshotNotFound,
+  StoreElsewhere,
   StoreNotFound,
   StreamDeleted,
   StreamNotFound,
@@ -39,7 +42,7 @@ import {
   encodeJson,
   failure
 } from "./checks.ts"
-import type { EventStorage } from "./storage.ts"
+import type { Append, EventStorage } from "./storage.ts"
 import { checking, make as makeSubscribing } from "./subscribing.ts"
 
 type Service = EventStore["Service"]
@@ -78,6 +81,41 @@ export const isExpected = (expected: ExpectedVersion, version: number): boolean 
       return version >= 0
     default:
       return version === expected
+  }
+}
+
+/** The transition of the handler that this fiber runs for, as long as that handler runs. */
+const handlersTransition: Effect.Effect<CurrentTransition["Service"] | undefined> = Effect.withFiber((fiber) =>
+  Effect.succeed(openTransition(fiber))
+)
+
+/** What a handler is told of an append that is committed with its step. */
+const staged = (
+  store: string,
+  { eventStreamId, expectedVersion }: Append,
+  staging: Staging,
+  { key, kind }: CurrentTransition["Service"]
+): Effect.Effect<number, EventStoreError> => {
+  switch (staging._tag) {
+    case "Staged":
+      return Effect.succeed(staging.version ?? Number.NaN)
+    case "Elsewhere":
+      return Effect.fail(failure(new StoreElsewhere({ store, eventStreamId, kind, key })))
+    case "NoStore":
+      return Effect.fail(failure(new StoreNotFound({ store })))
+    case "Deleted":
+      return Effect.fail(failure(new StreamDeleted({ store, eventStreamId })))
+    case "WrongVersion":
+      return Effect.fail(failure(
+        new WrongExpectedVersion({ store, eventStreamId, expectedVersion, currentVersion: staging.version })
+      ))
+    case "Known": {
+      const { eventId, version } = staging
+      const place = version < 0 ? {} : { eventNumber: version }
+      return Effect.fail(failure(
+        new DuplicateEvent({ store, eventStreamId: staging.eventStreamId, eventId, ...place })
+      ))
+    }
   }
 }
 
@@ -124,7 +162,14 @@ export const make = (storage: EventStorage, pollMillis: number, scope: Scope.Sco
     if (encoded instanceof EventStoreError) return yield* encoded
     const twice = repeated(encoded.map(({ id }) => id))
     if (twice !== undefined) return yield* failure(new DuplicateEvent({ store, eventStreamId, eventId: twice }))
-    return yield* storage.append(store, { eventStreamId, expectedVersion, events: encoded })
+    const append = { eventStreamId, expectedVersion, events: encoded }
+    const transition = yield* handlersTransition
+    const journal = transition === undefined ? undefined : yield* storage.journal(store)
+    const staging = journal === undefined ? undefined : transition?.append({ journal, ...append })
+    // Where the handler has ended meanwhile, what it left running is on its own.
+    return transition === undefined || staging === undefined
+      ? yield* storage.append(store, append)
+      : yield* staged(store, append, staging, transition)
   })
 
   // ---------------------------------------------------------------------------------------------- reading

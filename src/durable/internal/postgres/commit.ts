@@ -1,5 +1,5 @@
 /**
- * Committing a group on Postgres, by one of the functions in `0002_commit.sql` and `0006_commit_lines.sql`: there are short ones for
+ * Committing a group on Postgres, by one of the functions in `0002_commit.sql` and `0007_commit_lines.sql`: there are short ones for
  * groups in which servers only change their state, for a single such server, and for those in which messages are only put in line
  * or lines are only worked off. Where nothing changes, a SELECT will do.
  */
@@ -7,6 +7,8 @@ import * as PgTypes from "@effect/sql-pg/PgTypes"
 import type { GroupStatement, Row } from "../../../member/internal/lane.ts"
 import { array } from "../../../member/internal/parameters.ts"
 import type { Check, Due, Enqueue, Member, ScheduledId, Transition, Verdict } from "../../DurableStorage.ts"
+import { orderOf } from "../journals.ts"
+import { appendParams, unappended } from "./appends.ts"
 
 /** A member that goes through the lane. */
 export type Part = Transition | Enqueue
@@ -73,16 +75,16 @@ const isPlainTurn = (part: Part): part is Transition =>
   part._tag === "Transition" && part.lock === undefined && part.later === undefined &&
   part.stateVersion === undefined &&
   part.transaction === undefined && part.consumed.length === 0 && part.outcomes.length === 0 &&
-  part.outgoing.length === 0 && part.parked.length === 0
+  part.outgoing.length === 0 && part.parked.length === 0 && part.appends === undefined
 
 // ------------------------------------------------------------------------------------------------ everything
 
 const groupSql = `
 SELECT refused, pushed::float8[], known_m, known_key, known_reply, line_id::float8[], line_pushed::float8[],
-  line_holder::float8[], missed, due_in
+  line_holder::float8[], missed, due_in, unappended
 FROM holdfast.commit_group($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
   $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41, $42, $43, $44, $45,
-  $46, $47, $48, $49, $50, $51, $52, $53, $54)`
+  $46, $47, $48, $49, $50, $51, $52, $53, $54, $55, $56, $57, $58, $59, $60, $61, $62)`
 
 /** The messages of all parts, without their keys. */
 const messageParams = (parts: ReadonlyArray<Part>): ReadonlyArray<unknown> => {
@@ -161,7 +163,7 @@ const fragmentParams = (parts: ReadonlyArray<Part>): ReadonlyArray<unknown> | un
 }
 const noFragments = [int4([]), int8([]), text([])]
 
-const groupParams = (parts: ReadonlyArray<Part>): ReadonlyArray<unknown> => {
+const groupParams = (parts: ReadonlyArray<Part>, waitMillis: number): ReadonlyArray<unknown> => {
   const steps = parts.map((part) => part._tag === "Transition" ? part : undefined)
   /** What all parts have of something, each with the number of its part. */
   const each = <A>(of: (part: Transition) => ReadonlyArray<A>): ReadonlyArray<readonly [number, A]> =>
@@ -196,7 +198,8 @@ const groupParams = (parts: ReadonlyArray<Part>): ReadonlyArray<unknown> => {
     int8(parked.map(([, { message }]) => message.call)),
     int4(parked.map(([, { attempts }]) => attempts)),
     text(parked.map(([, { failure }]) => failure.replaceAll("\0", ""))),
-    ...laterParams(parts)
+    ...laterParams(parts),
+    ...appendParams(parts, waitMillis)
   ]
 }
 
@@ -235,13 +238,15 @@ const groupVerdicts = (
   }
   if (typeof row[9] === "number") changes.scheduled(row[9])
   const missed = missedOf(parts, numbers(row[8]))
+  const notAppended = unappended(parts, row[10])
   return parts.map((part, index): Verdict => {
     const end = part._tag === "Enqueue" ? endOf.get(part.outgoing[0]?.id ?? 0) : pushed[index]
     if (!refused.includes(index + 1)) return { _tag: "Done", pushed: end }
     const replies = known.get(index + 1)
     if (replies !== undefined) return { _tag: "Known", replies }
     const cancelled = missed.get(index + 1)
-    return cancelled === undefined ? refusal(part, end ?? 0) : { _tag: "Missed", cancelled }
+    if (cancelled !== undefined) return { _tag: "Missed", cancelled }
+    return notAppended.get(index + 1) ?? refusal(part, end ?? 0)
   })
 }
 
@@ -308,16 +313,19 @@ const turnsStatement = (turns: ReadonlyArray<Transition>): Statement | undefined
   return { sql: turnsSql, params: [...fence, int8(turns.map((turn) => turn.taken)), states, ...replyParams(turns)] }
 }
 
-const statementFor = (parts: ReadonlyArray<Part>): Statement => {
+const statementFor = (parts: ReadonlyArray<Part>, waitMillis: number): Statement => {
   if (parts.every(isPlainEnqueue)) return { sql: messagesSql, params: messageParams(parts) }
   const short = parts.every(isPlainTurn) ? turnsStatement(parts) : undefined
-  return short ?? { sql: groupSql, params: groupParams(parts) }
+  return short ?? { sql: groupSql, params: groupParams(parts, waitMillis) }
 }
 
-/** The statement for groups that write. Tells of lines that got longer and of what was scheduled. */
-export const groupStatement = (changes: Changes): GroupStatement<Part, Verdict> => ({
+/**
+ * The statement for groups that write. Tells of lines that got longer and of what was scheduled. Streams of event stores that
+ * somebody has locked are waited for that long.
+ */
+export const groupStatement = (changes: Changes, waitMillis = 0): GroupStatement<Part, Verdict> => ({
   prepare: (parts, lane, seq) => {
-    const { params, sql } = statementFor(parts)
+    const { params, sql } = statementFor(parts, waitMillis)
     return { sql, params: [BigInt(lane), BigInt(seq), ...params] }
   },
   verdicts: (parts, row) => groupVerdicts(parts, row, changes),
@@ -348,18 +356,22 @@ export const checkVerdicts = (checks: ReadonlyArray<Check>, row: Row | undefined
 }
 
 /**
- * Takes a group apart into what is written together, what is committed in transactions that handlers have opened, and what is
- * only checked, with their places in it.
+ * Takes a group apart into what is written together, what is committed in transactions that handlers have opened, what is
+ * only checked, and what waits for the next group, with their places in it. What expects something of a stream is written first.
  */
 export const apart = (group: ReadonlyArray<Member>) => {
+  const order = orderOf(group)
+  const waitingAt: Array<number> = []
   const parts: Array<Part> = []
   const partAt: Array<number> = []
   const within: Array<Transition> = []
   const withinAt: Array<number> = []
   const checks: Array<Check> = []
   const checkAt: Array<number> = []
-  group.forEach((member, index) => {
-    if (member._tag === "Check") {
+  const put = (member: Member, index: number): void => {
+    if (order?.waiting.has(member) === true) {
+      waitingAt.push(index)
+    } else if (member._tag === "Check") {
       checks.push(member)
       checkAt.push(index)
     } else if (member._tag === "Transition" && member.transaction !== undefined) {
@@ -369,6 +381,11 @@ export const apart = (group: ReadonlyArray<Member>) => {
       parts.push(member)
       partAt.push(index)
     }
-  })
-  return { parts, partAt, within, withinAt, checks, checkAt }
+  }
+  if (order === undefined) group.forEach(put)
+  else {
+    group.forEach((member, index) => order.first.has(member) && put(member, index))
+    group.forEach((member, index) => !order.first.has(member) && put(member, index))
+  }
+  return { parts, partAt, within, withinAt, checks, checkAt, waitingAt }
 }

@@ -3,6 +3,7 @@
  */
 import * as PgTypes from "@effect/sql-pg/PgTypes"
 import * as DateTime from "effect/DateTime"
+import { isOpaque } from "../../../durable/internal/postgres/appends.ts"
 import { array } from "../../../member/internal/parameters.ts"
 import type { ExpectedVersion } from "../../EventStoreError.ts"
 import type { Metadata, RecordedEvent, StreamInfo } from "../../RecordedEvent.ts"
@@ -38,11 +39,6 @@ export const expectedNumber = (expected: ExpectedVersion): number => {
 /** Whether a stream comes to be where this is expected of it. */
 export const mayCreate = (expected: ExpectedVersion): boolean =>
   expected === "any" || expected === "noStream" || expected === -1
-
-/** What `jsonb` does not take: NUL and lone surrogates, as JSON text has them. More may look like it, which is no harm. */
-const opaque = /\\u0000|\\ud[89a-f]/i
-
-export const isOpaque = (json: string): boolean => json.includes("\\u") && opaque.test(json)
 
 export const isOpaqueEvent = ({ data, metadata }: EncodedEvent): boolean =>
   isOpaque(data) || (metadata !== null && isOpaque(metadata))
