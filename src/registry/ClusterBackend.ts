@@ -23,6 +23,8 @@
  *   once a second for a holder elsewhere.
  * - A runner has at most as many entities as its `maxResidentEntities` says, 10,000 by default: profiles that it holds, and
  *   those that were looked for lately.
+ * - A runner leaves as soon as one of its entities does, and so with the first registry that closes, unless its `preemptiveShutdown`
+ *   is off: let registries live as long as their runner.
  *
  * Where any process is to hold any profile, or a stale holder has to be refused for certain, and there is a Postgres, which clusters
  * mostly run on, take `layerPostgres`: it needs nothing of the cluster and goes well beside it.
@@ -236,7 +238,8 @@ const open = Effect.fnUntraced(function*(sharding: Sharding.Sharding["Service"],
  * ```ts
  * import { Layer } from "effect"
  * import { TestRunner } from "effect/cluster"
- * import { ClusterBackend, ProfileRegistry } from "holdfast/registry"
+ * import { ProfileRegistry } from "holdfast/registry"
+ * import * as ClusterBackend from "holdfast/registry/ClusterBackend"
  *
  * class Rooms extends ProfileRegistry.Service<Rooms, { readonly name: string }>()("chat/Rooms") {}
  *

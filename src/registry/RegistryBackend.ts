@@ -8,7 +8,7 @@
  * - {@link layerMemory}, here: those that share the backend, in one process. For tests, and applications of one process. It
  *   has no clock, so it works under `TestClock`.
  * - `PostgresBackend`: every process on the same database, by leases.
- * - `ClusterBackend`: the runners of an Effect Cluster, by its sharding.
+ * - `ClusterBackend`, by its own path: the runners of an Effect Cluster, by its sharding.
  *
  * Another one is one function, {@link RegistryBackend}'s `open`. The cases it has to pass are in `holdfast/testing`, as
  * `RegistrySuite`.

@@ -4,7 +4,7 @@
 import { layer } from "@effect/vitest"
 import { Layer } from "effect"
 import { MemoryEventStore, PostgresEventStore } from "holdfast/events"
-import * as EventStoreSuite from "holdfast/testing/EventStoreSuite"
+import { EventStoreSuite } from "holdfast/testing"
 import * as TestPostgres from "../support/TestPostgres.ts"
 
 layer(MemoryEventStore.layer)("MemoryEventStore", (it) => {
