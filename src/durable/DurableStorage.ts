@@ -30,10 +30,12 @@ import type * as Scope from "effect/Scope"
  * @category errors
  */
 export class NodeLost extends Schema.TaggedError<NodeLost>("holdfast/durable/NodeLost")("NodeLost", {
-  node: Schema.Int
+  node: Schema.Int,
+  /** Why, as far as the storage knows. */
+  why: Schema.optionalKey(Schema.String)
 }) {
   override get message() {
-    return `node ${this.node} was declared dead: its lease ran out`
+    return `node ${this.node} was declared dead: ${this.why ?? "its lease ran out"}`
   }
 }
 

@@ -82,7 +82,7 @@ const join = Effect.fnUntraced(function*(
   const ids = new Set([engine.id()])
   yield* engine.onHint((payload) => hints.add(toHint(payload)))
 
-  const lost = () => new NodeLost({ node: engine.id() })
+  const lost = (node = engine.id()) => new NodeLost({ node, why: engine.whyLost() })
   /** The storage answers, or it is not there: what it says of our own statements is a mistake of ours. */
   const alive = <A>(effect: Effect.Effect<A, SqlError>): Effect.Effect<A, NodeLost> =>
     Effect.suspend(() => engine.isLost() ? Effect.fail(lost()) : Effect.orDie(effect))
@@ -181,7 +181,7 @@ const join = Effect.fnUntraced(function*(
         const written: Effect.Effect<ReadonlyArray<Verdict>, NodeLost> = parts.length === 0
           ? Effect.succeed([])
           : lane.commit(statementFor(parts), parts).pipe(
-            Effect.mapError(() => new NodeLost({ node })),
+            Effect.mapError(() => lost(node)),
             Effect.tap((verdicts) =>
               Effect.sync(() =>
                 parts.forEach((part, index) => {
@@ -231,7 +231,7 @@ const join = Effect.fnUntraced(function*(
         if (found === undefined) return Effect.succeed(undefined)
         const node = engine.id()
         return engine.lane().commit(killStatement, [{ id: found.id, answer }]).pipe(
-          Effect.mapError(() => new NodeLost({ node })),
+          Effect.mapError(() => lost(node)),
           Effect.map(([verdict]) => {
             for (const to of verdict?.told ?? []) engine.hint({ to, payload: replies })
             const killed = { id: found.id, version: verdict?.version ?? 0 }

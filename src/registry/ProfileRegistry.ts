@@ -10,7 +10,8 @@
  *
  * - `layer`: this process. For tests, and for applications of one process.
  * - `layerPostgres`: every process on the same database. Holding a profile is a lease with a *fencing token*, which only grows.
- * - `layerBackend`: whatever `RegistryBackend` says; for an application that runs on Effect Cluster, `ClusterBackend`.
+ * - `layerBackend`: whatever `RegistryBackend` says; for an application that runs on Effect Cluster,
+ *   `ClusterBackend`, from `holdfast/registry/ClusterBackend`.
  *
  * Safety does not rest on time alone. A holder whose lease has run out is told before somebody else can follow it, as far as
  * clocks allow. A process that was stopped meanwhile is told when it goes on, which is too late; but it has an older token, and

@@ -65,11 +65,13 @@ const sizeOf = (member: Member): number => {
 
 /** Serves the node until interrupted. */
 export const serve = (node: Residency, settings: Settings): Effect.Effect<never> => {
-  const comeBack = (lost: number): Effect.Effect<void> =>
+  const comeBack = (lost: number, why: string): Effect.Effect<void> =>
     node.committing.withPermit(Effect.gen(function*() {
       if (node.storage.node() === lost) {
         yield* Effect.annotateLogs(
-          Effect.logWarning("this node was given up: everything under way is void, and it comes back anew"),
+          Effect.logWarning(
+            `this node was given up: everything under way is void, and it comes back anew. Why: ${why}`
+          ),
           { node: lost }
         )
         yield* node.storage.rejoin
@@ -86,7 +88,7 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
     afterDefect: Effect.Effect<void> = Effect.void
   ): Effect.Effect<never> =>
     round.pipe(
-      Effect.catchTag("NodeLost", (lost) => comeBack(lost.node)),
+      Effect.catchTag("NodeLost", (lost) => comeBack(lost.node, lost.why ?? "its storage says no more")),
       Effect.catchDefect((defect) =>
         Effect.logError("a part of this node failed, and is tried again", Cause.die(defect)).pipe(
           Effect.annotateLogs({ node: node.storage.node() }),
@@ -466,7 +468,10 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
   return Effect.all(
     [
       // What became of the group is not known then: as somebody else, this node starts from what is stored.
-      forever(commit, Effect.suspend(() => comeBack(node.storage.node()))),
+      forever(
+        commit,
+        Effect.suspend(() => comeBack(node.storage.node(), "a commit failed in a way that nobody expected"))
+      ),
       forever(locate),
       forever(find),
       forever(read),

@@ -243,7 +243,9 @@ export const make = <Profile, Holder, Address>(
         return Effect.flatMap(lookup(key), (entry): Effect.Effect<Holder, HeldElsewhere<Address>> => {
           if (entry?._tag === "Here") return Effect.succeed(entry.holder)
           if (entry?._tag === "Elsewhere") return Effect.fail(elsewhere(profile, entry))
-          return Effect.andThen(appearance(key, since), wait(key))
+          const told = appearance(key, since)
+          const { lookAgain } = directory
+          return Effect.andThen(lookAgain === undefined ? told : Effect.timeoutOption(told, lookAgain), wait(key))
         })
       })
     return {
