@@ -62,11 +62,15 @@ export const migrations: Source = librarySource("durable", sql)
 const duePerStatement = 1000
 
 /**
- * A stream that somebody has locked is left alone, and its step tried again soon; after so many times it is waited for in line with
- * others, and the whole group with it, for so long.
+ * A stream that somebody has locked is left alone, and its step tried again soon. After so many times it is waited for in line with
+ * others, and the whole group with it, for so many milliseconds: at first for those who have it for a moment, as other processes
+ * do, and at last for transactions, of which there may always be one that has it.
  */
-const patience = 3
-const streamWaitMillis = 20
+const patience: ReadonlyArray<{ readonly times: number; readonly waitMillis: number }> = [
+  { times: 8, waitMillis: 250 },
+  { times: 3, waitMillis: 20 },
+  { times: 0, waitMillis: 0 }
+]
 
 /** After how many milliseconds to look again for what somebody else was just putting in line. */
 const othersTurn = 20
@@ -99,14 +103,18 @@ const join = Effect.fnUntraced(function*(
     }
   }
   const changes = { grown, scheduled: (millis: number) => hints.add({ _tag: "Scheduled", millis }) }
+  const byPatience = patience.map(({ times, waitMillis }) => ({
+    times,
+    statement: groupStatement(changes, waitMillis)
+  }))
   const statement = groupStatement(changes)
-  const patientStatement = groupStatement(changes, streamWaitMillis)
   /** How often in a row a step of a server found a stream locked. */
   const foundBusy = new Map<number, number>()
-  const statementFor = (parts: ReadonlyArray<Part>) =>
-    foundBusy.size > 0 && parts.some((part) => part._tag === "Transition" && (foundBusy.get(part.id) ?? 0) >= patience)
-      ? patientStatement
-      : statement
+  const statementFor = (parts: ReadonlyArray<Part>) => {
+    if (foundBusy.size === 0) return statement
+    const most = Math.max(...parts.map((part) => part._tag === "Transition" ? foundBusy.get(part.id) ?? 0 : 0))
+    return byPatience.find(({ times }) => most >= times)?.statement ?? statement
+  }
   const noteBusy = (part: Part, verdict: Verdict | undefined): void => {
     if (part._tag !== "Transition") return
     if (verdict?._tag === "Busy") foundBusy.set(part.id, (foundBusy.get(part.id) ?? 0) + 1)
@@ -196,12 +204,17 @@ const join = Effect.fnUntraced(function*(
           if (!(transaction instanceof PostgresTransaction) || transaction.client !== client) {
             return Effect.succeed<Verdict>({ _tag: "Failed", failure: "the transaction is not one of this storage" })
           }
-          return lane.commitWithin(patientStatement, part, transaction.send).pipe(
+          return lane.commitWithin(statementFor([part]), part, transaction.send).pipe(
             // Whatever it came to nothing for, the handler is to begin anew. That is so where the node was lost, too: others of the
             // group are committed, perhaps, and what became of them is not to be forgotten over this one.
             Effect.catch(() => Effect.succeed(undefined)),
             Effect.map((verdict): Verdict => verdict ?? { _tag: "Superseded" }),
-            Effect.tap((verdict) => Effect.sync(() => tellReplies(part, verdict)))
+            Effect.tap((verdict) =>
+              Effect.sync(() => {
+                noteBusy(part, verdict)
+                tellReplies(part, verdict)
+              })
+            )
           )
         })
         const checked: Effect.Effect<ReadonlyArray<Verdict>, NodeLost> = checks.length === 0

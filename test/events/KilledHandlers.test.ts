@@ -50,7 +50,7 @@ layer(TestPostgres.layer, { excludeTestServices: true })("KilledHandlers", (it) 
           yield* Effect.scoped(Effect.gen(function*() {
             const child = yield* Processes.start(program, [], env)
             yield* child.line("ready")
-            yield* Effect.sleep(yield* Random.nextIntBetween(100, 1500))
+            yield* Effect.sleep(yield* Random.nextIntBetween(300, 3000))
             if (kills++ % 3 === 1) {
               // Stopped past its lease it is given up, and goes on as if nothing had been.
               yield* child.signal("SIGSTOP")

@@ -112,6 +112,32 @@ layer(TestPostgres.layer, { excludeTestServices: true })("Outcomes", (it) => {
       assert.deepStrictEqual(yield* numbers("not held up"), range(0, 100))
     }))
 
+  it.effect("a handler gets its turn on a stream that transactions stand in line for", () =>
+    Effect.gen(function*() {
+      const { url } = yield* TestPostgres.TestDatabase
+      const { events, ledger, sql } = yield* start(url)
+      const append = events.appendEvents(store, "line", [{ eventType: "Other", data: null }])
+      yield* append
+      let isOver = false
+      let transactions = 0
+      // Someone always waits for the lock: whoever only looks whether it is free never finds it so.
+      const busy = yield* Effect.forEach(
+        range(0, 6),
+        () =>
+          sql.withTransaction(Effect.andThen(append, Effect.sleep("20 millis"))).pipe(
+            Effect.andThen(Effect.sync(() => transactions++)),
+            Effect.repeat({ while: () => !isOver })
+          ),
+        { concurrency: "unbounded", discard: true }
+      ).pipe(Effect.forkChild)
+      yield* Effect.sleep("10 millis").pipe(Effect.repeat({ while: () => transactions === 0 }))
+      const before = transactions
+      for (let n = 0; n < 3; n++) yield* ledger("in line").call.Book({ n, stream: "line" }, { timeout: "30 seconds" })
+      isOver = true
+      yield* Fiber.join(busy)
+      assert.isBelow(transactions - before, 150)
+    }), 60_000)
+
   it.effect("two processes that append to one stream all the time both get on", () =>
     Effect.gen(function*() {
       const { url } = yield* TestPostgres.TestDatabase

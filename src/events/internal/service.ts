@@ -60,6 +60,21 @@ const checkingSnapshot = (store: string, sourceId?: string, eventStreamId?: stri
     version === undefined ? undefined : checkCount("version", version, 0)
   )
 
+/** Random bytes, drawn many at once: each draw costs about as much as an append. */
+const randomBytes = (): (size: number) => Uint8Array => {
+  const drawn = new Uint8Array(4096)
+  let used = drawn.length
+  return (size) => {
+    if (size > drawn.length) return globalThis.crypto.getRandomValues(new Uint8Array(size))
+    if (used + size > drawn.length) {
+      globalThis.crypto.getRandomValues(drawn)
+      used = 0
+    }
+    used += size
+    return drawn.slice(used - size, used)
+  }
+}
+
 /** The first id that is there twice. */
 const repeated = (ids: Iterable<string>): string | undefined => {
   const seen = new Set<string>()
@@ -121,7 +136,7 @@ const staged = (
 
 export const make = (storage: EventStorage, pollMillis: number, scope: Scope.Scope): Service => {
   const subscribing = makeSubscribing(storage, pollMillis, scope)
-  const random = SecureRandom.make((size) => globalThis.crypto.getRandomValues(new Uint8Array(size)))
+  const random = SecureRandom.make(randomBytes())
 
   const span = (name: string, store: string, eventStreamId?: string) => <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     traced(effect, `EventStore.${name}`, "client", () => ({

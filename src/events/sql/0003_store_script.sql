@@ -212,7 +212,7 @@ BEGIN
     position, stream, version, id, type, data, metadata, data_type, metadata_type, opaque, created_epoch
   )
   SELECT before + e.o, s_name[e.stream], s_version[e.stream] + row_number() OVER (PARTITION BY e.stream ORDER BY e.o),
-    e.id, e.type, e.data, e.metadata, e.data_type, e.metadata_type, e.opaque, now
+    e.id, e.type, e.data, e.metadata, e.data_type, e.metadata_type, coalesce(e.opaque, false), now
   FROM unnest(e_stream, e_id, e_type, e_data, e_metadata, e_data_type, e_metadata_type, e_opaque) WITH ORDINALITY
     AS e(stream, id, type, data, metadata, data_type, metadata_type, opaque, o);
 END $$;
@@ -226,7 +226,7 @@ CREATE FUNCTION store_schema.append_group(
   p_lane bigint, p_seq bigint, s_name text[], s_create boolean[],
   -- Members: their stream, as an index, and what they expect of it.
   m_stream integer[], m_expected bigint[],
-  -- Events: their member and its stream. p_known: whether ids may be known already.
+  -- Events: their member and its stream. Columns that hold nothing are null. p_known: whether ids may be known already.
   e_m integer[], e_stream integer[], e_id uuid[], e_type text[], e_data text[], e_metadata text[], e_data_type text[],
   e_metadata_type text[], e_opaque boolean[], p_known boolean, p_wait integer,
   OUT refused integer[], OUT why text[], OUT s_version bigint[],
@@ -289,6 +289,52 @@ BEGIN
   UPDATE holdfast.lane l SET refused = append_group.refused WHERE l.id = p_lane AND l.refused <> append_group.refused;
 END $$;
 
+-- Groups in which nothing is expected of any stream and no event can be known, which is what most of them are, on streams that are
+-- there and free: the same as above, and much less to plan. Where a stream is not, nothing is done but the lane's part, and all
+-- members are refused, to be tried again by the above.
+CREATE FUNCTION store_schema.append_any(
+  p_lane bigint, p_seq bigint, p_members integer, s_name text[], s_count bigint[],
+  -- Events: their stream, as an index, and the how many-th of it, counted from 1. Columns that hold nothing are null.
+  e_stream integer[], e_nth bigint[], e_id uuid[], e_type text[], e_data text[], e_metadata text[], e_data_type text[],
+  e_metadata_type text[], e_opaque boolean[],
+  OUT refused integer[], OUT s_version bigint[]
+) LANGUAGE plpgsql AS $$
+BEGIN
+  IF current_setting('transaction_isolation') <> 'read committed' THEN
+    RAISE EXCEPTION 'holdfast commits under READ COMMITTED only' USING ERRCODE = '25001';
+  END IF;
+  IF current_setting('synchronous_commit') = 'off' THEN
+    PERFORM set_config('synchronous_commit', 'on', true);
+  END IF;
+  UPDATE holdfast.lane l SET seq = p_seq, refused = '{}' WHERE l.id = p_lane AND l.seq = p_seq - 1 AND NOT l.closed;
+  IF NOT FOUND THEN
+    RETURN;
+  END IF;
+  refused := '{}';
+  SELECT array_agg(h.version ORDER BY h.i) INTO s_version
+  FROM (
+    SELECT x.i, s.version FROM unnest(s_name) WITH ORDINALITY AS x(name, i) JOIN store_schema.stream s ON s.name = x.name
+    WHERE NOT s.deleted ORDER BY s.name FOR NO KEY UPDATE OF s SKIP LOCKED
+  ) h;
+  IF cardinality(s_version) IS DISTINCT FROM cardinality(s_name) THEN
+    refused := ARRAY(SELECT generate_series(1, p_members));
+    UPDATE holdfast.lane l SET refused = append_any.refused WHERE l.id = p_lane;
+    RETURN;
+  END IF;
+  UPDATE store_schema.stream s SET version = s.version + x.n FROM unnest(s_name, s_count) AS x(name, n) WHERE s.name = x.name;
+  WITH taken AS (
+    UPDATE store_schema.counter SET last = last + cardinality(e_id) RETURNING last - cardinality(e_id) AS before
+  )
+  INSERT INTO store_schema.event (
+    position, stream, version, id, type, data, metadata, data_type, metadata_type, opaque, created_epoch
+  )
+  SELECT t.before + e.o, s_name[e.stream], s_version[e.stream] + e.nth, e.id, e.type, e.data, e.metadata, e.data_type,
+    e.metadata_type, coalesce(e.opaque, false), c.now
+  FROM taken t, (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now OFFSET 0) c,
+    unnest(e_stream, e_nth, e_id, e_type, e_data, e_metadata, e_data_type, e_metadata_type, e_opaque) WITH ORDINALITY
+      AS e(stream, nth, id, type, data, metadata, data_type, metadata_type, opaque, o);
+END $$;
+
 -- Appends inside a transaction of the caller's. The stream is locked until that ends, and its versions are given now;
 -- positions are given when it commits. `why`: null, or why nothing was appended.
 CREATE FUNCTION store_schema.stage_events(
@@ -331,7 +377,8 @@ BEGIN
     RETURN;
   END IF;
   INSERT INTO store_schema.staged (stream, version, id, type, data, metadata, data_type, metadata_type, opaque)
-  SELECT p_stream, stage_events.version + e.o, e.id, e.type, e.data, e.metadata, e.data_type, e.metadata_type, e.opaque
+  SELECT p_stream, stage_events.version + e.o, e.id, e.type, e.data, e.metadata, e.data_type, e.metadata_type,
+    coalesce(e.opaque, false)
   FROM unnest(e_id, e_type, e_data, e_metadata, e_data_type, e_metadata_type, e_opaque) WITH ORDINALITY
     AS e(id, type, data, metadata, data_type, metadata_type, opaque, o)
   ORDER BY e.o;
@@ -465,7 +512,7 @@ BEGIN
   END IF;
   INSERT INTO store_schema.staged (stream, version, id, type, data, metadata, data_type, metadata_type, opaque)
   SELECT s_name[e.stream], s_version[e.stream] + row_number() OVER (PARTITION BY e.stream ORDER BY e.o),
-    e.id, e.type, e.data, e.metadata, e.data_type, e.metadata_type, e.opaque
+    e.id, e.type, e.data, e.metadata, e.data_type, e.metadata_type, coalesce(e.opaque, false)
   FROM unnest(e_stream, e_id, e_type, e_data, e_metadata, e_data_type, e_metadata_type, e_opaque) WITH ORDINALITY
     AS e(stream, id, type, data, metadata, data_type, metadata_type, opaque, o)
   ORDER BY e.o;

@@ -43,15 +43,22 @@ export const mayCreate = (expected: ExpectedVersion): boolean =>
 export const isOpaqueEvent = ({ data, metadata }: EncodedEvent): boolean =>
   isOpaque(data) || (metadata !== null && isOpaque(metadata))
 
+/** A column; one that holds nothing is none, which `unnest` takes for the same. */
+const unlessEmpty = <A>(
+  of: (values: ReadonlyArray<A>) => PgTypes.Parameter,
+  values: ReadonlyArray<A>,
+  nothing: A
+): PgTypes.Parameter => values.every((value) => value === nothing) ? { ...of([]), value: null } : of(values)
+
 /** What statements want to know of events, column by column. */
 export const columns = (events: ReadonlyArray<EncodedEvent>): ReadonlyArray<PgTypes.Parameter> => [
   uuids(events.map(({ id }) => id)),
   texts(events.map(({ type }) => type)),
   texts(events.map(({ data }) => data)),
-  texts(events.map(({ metadata }) => metadata)),
-  texts(events.map(({ dataContentType }) => dataContentType)),
-  texts(events.map(({ metadataContentType }) => metadataContentType)),
-  bools(events.map(isOpaqueEvent))
+  unlessEmpty(texts, events.map(({ metadata }) => metadata), null),
+  unlessEmpty(texts, events.map(({ dataContentType }) => dataContentType), null),
+  unlessEmpty(texts, events.map(({ metadataContentType }) => metadataContentType), null),
+  unlessEmpty(bools, events.map(isOpaqueEvent), false)
 ]
 
 export const numbers = (value: unknown): ReadonlyArray<number> => Array.isArray(value) ? value.map(Number) : []
