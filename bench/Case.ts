@@ -16,7 +16,7 @@ export interface State {
 
 export const pad = "x".repeat(175)
 
-/** A database for one work, gone after it. */
+/** A database for one case, gone after it. */
 export interface Database {
   readonly url: Redacted.Redacted
   /** A connection that measures and prepares, and takes no part in what is measured. */

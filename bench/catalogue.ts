@@ -211,9 +211,9 @@ const casts: ReadonlyArray<Entry> = [
     work: "casts",
     name: "emmett",
     title: "emmett: events appended by one process, handled by a reactor in another",
-    settings: "pulled every 10 ms, 1,000 at a time; the reactor writes the counts of a batch in one statement",
+    settings: "pulled 1,000 at a time, every 10 ms while there are more; counts written in the transaction of the checkpoint",
     promises:
-      "Keeps every event. One reactor handles all keys in order; its effect and its checkpoint are two commits, so an event may be handled twice.",
+      "Keeps every event, and each has one effect. One reactor handles all keys in their order; it polls, up to a second apart.",
     packages: ["@event-driven-io/emmett", "@event-driven-io/emmett-postgresql"],
     byDefault: true,
     load: async () => (await import("./peers/emmett.ts")).casts
@@ -221,10 +221,11 @@ const casts: ReadonlyArray<Entry> = [
   {
     work: "casts",
     name: "pg-boss",
-    title: "pg-boss: jobs of a queue that is strictly first in, first out per key",
+    title: "pg-boss: jobs, fetched in batches",
     settings:
-      "policy key_strict_fifo, LISTEN/NOTIFY on, 8 workers that fetch batches of 100 while they come back full; transactional: a batch's counts and its completion are one commit",
-    promises: "Serial per key, as ours, and one effect for each job. Keeps finished jobs for a while.",
+      "standard policy, LISTEN/NOTIFY on, 4 workers that fetch batches of 200 while they come back full; transactional: a batch's counts and its completion are one commit",
+    promises:
+      "One effect for each job, but in no order and not serial per key, which ours is (its policy that is, key_strict_fifo, handles a few jobs of a hot key each second). Keeps finished jobs for a while.",
     packages: ["pg-boss"],
     byDefault: true,
     load: async () => (await import("./peers/pgBoss.ts")).casts
@@ -233,7 +234,7 @@ const casts: ReadonlyArray<Entry> = [
     work: "casts",
     name: "graphile-worker",
     title: "graphile-worker: jobs in a named queue for each key",
-    settings: "16 jobs at once, a pool of 20 connections, completions batched without delay; LISTEN/NOTIFY",
+    settings: "16 jobs at once, a pool of 20 connections, LISTEN/NOTIFY, polled every 50 ms; no local queue and no batched completions, which are slower with named queues",
     promises: "Serial per key, as ours. A job and its completion are two commits: at least once.",
     packages: ["graphile-worker"],
     byDefault: true,
@@ -266,7 +267,7 @@ const events: ReadonlyArray<Entry> = [
     work: "events",
     name: "emmett",
     title: "emmett: the PostgreSQL event store and its consumer",
-    settings: "a pool of 32 connections; the consumer pulls 1,000 events every 10 ms (its default: 100 every 50 ms)",
+    settings: "a pool of 32 connections; the consumer pulls 1,000 events at a time, every 10 ms while there are more (its defaults: 100, 50 ms)",
     promises: "Dense versions; positions from a sequence, with gaps. Inline projections, which ours does not have.",
     packages: ["@event-driven-io/emmett", "@event-driven-io/emmett-postgresql"],
     byDefault: true,

@@ -31,6 +31,8 @@ export const start = <Request extends object, Reply>(
       Effect.sync(() => {
         const child = fork(fileURLToPath(options.file), options.args, {
           env: { ...process.env, ...options.env, HOLDFAST_BENCH_URL: Redacted.value(options.url) },
+          // Not every peer keeps up with what its driver deprecates.
+          execArgv: ["--no-deprecation"],
           stdio: ["ignore", "inherit", "inherit", "ipc"]
         })
         const heard: Array<Reply> = []

@@ -48,9 +48,8 @@ const available = (cases: ReadonlyArray<Entry>) =>
   cases.filter(({ name }) => name !== "pgbench" || Database.hasPgbench())
 
 const runWork = Effect.fnUntraced(function*(work: Work, cases: ReadonlyArray<Entry>, asked: Asked) {
-  const database = yield* Database.make()
   const cells = work.cells(asked.extent)
-  const { samples, verified } = yield* measure(database, { ...asked, work: work.name, cases, cells }, progress)
+  const { samples, verified } = yield* measure({ ...asked, work: work.name, cases, cells }, progress)
   progress("")
   return {
     work,
@@ -60,7 +59,7 @@ const runWork = Effect.fnUntraced(function*(work: Work, cases: ReadonlyArray<Ent
     verified,
     samples
   } satisfies WorkRun
-}, Effect.scoped)
+})
 
 const run = Effect.fnUntraced(
   function*(asked: Asked) {

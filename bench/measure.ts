@@ -1,5 +1,5 @@
 /**
- * Taking samples. Each case of a work lives in a process of its own, all of them on one database. They are interleaved within each
+ * Taking samples. Each case of a work lives in a process and a database of its own, all of them on one server. They are interleaved within each
  * round and change their order from round to round, so that whatever else the machine does hits all of them alike; ratios are
  * taken within a round, and medians over rounds. Only one of them is asked to do something at a time.
  */
@@ -7,7 +7,7 @@ import { Effect } from "effect"
 import type { Load } from "./Case.ts"
 import type { Cell, Entry } from "./catalogue.ts"
 import { start } from "./child.ts"
-import type { MadeDatabase } from "./database.ts"
+import * as Database from "./database.ts"
 import type { Measured, Reply, Request } from "./protocol.ts"
 
 export interface Sample extends Cell, Measured {
@@ -35,7 +35,9 @@ export interface Verified {
   readonly megabytes: number
 }
 
-const open = Effect.fnUntraced(function*(database: MadeDatabase, one: Entry, servers: number) {
+/** A case has a database of its own, on the server that all share. */
+const open = Effect.fnUntraced(function*(one: Entry, servers: number) {
+  const database = yield* Database.make()
   const child = yield* start<Request, Reply>({
     file: new URL("subject.ts", import.meta.url),
     args: [one.work, one.name, String(servers)],
@@ -61,14 +63,10 @@ const sample = Effect.fnUntraced(function*(subject: Subject, operation: string, 
  * Takes all samples of a plan. In the end every case must have stored exactly what it answered; the difference is given with its name,
  * and is 0 where all is well.
  */
-export const measure = Effect.fnUntraced(function*(
-  database: MadeDatabase,
-  plan: Plan,
-  onProgress: (text: string) => void
-) {
+export const measure = Effect.fnUntraced(function*(plan: Plan, onProgress: (text: string) => void) {
   const most = Math.max(1, ...plan.cells.map(({ servers }) => servers))
   onProgress(`${plan.work}: opening ${plan.cases.map(({ name }) => name).join(", ")}`)
-  const subjects = yield* Effect.forEach(plan.cases, (one) => open(database, one, most), { concurrency: 3 })
+  const subjects = yield* Effect.forEach(plan.cases, (one) => open(one, most), { concurrency: 3 })
   const takesPart = (subject: Subject, cell: Cell) =>
     subject.operations.has(cell.operation) && (subject.one.covers?.(cell) ?? true)
 

@@ -26,13 +26,14 @@ export const add = (server: number, by = 1) => ({
   values: [server, by, state]
 })
 
-/** The same for many servers at once. */
+/** The same for many servers at once, which are locked in order, so that two of these never wait for each other. */
 export const addAll = (counts: ReadonlyMap<number, number>) => {
   const sorted = Array.from(counts).toSorted(([a], [b]) => a - b)
   return {
     name: "addAll",
-    text:
-      "update bench_counter c set count = c.count + x.by, state = $3 from unnest($1::int[], $2::int[]) as x(id, by) where c.id = x.id",
+    text: "with locked as materialized (select id from bench_counter where id = any($1::int[]) order by id for no key update) " +
+      "update bench_counter c set count = c.count + x.by, state = $3 " +
+      "from unnest($1::int[], $2::int[]) as x(id, by) join locked using (id) where c.id = x.id",
     values: [sorted.map(([id]) => id), sorted.map(([, by]) => by), state]
   }
 }
