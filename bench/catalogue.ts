@@ -141,7 +141,8 @@ const calls: ReadonlyArray<Entry> = [
     work: "calls",
     name: "dbos",
     title: "DBOS: a workflow with one step that changes a row",
-    settings: "two pools of 32 connections, log level error, tracing off; the step is one autocommitted UPDATE ... RETURNING",
+    settings:
+      "two pools of 32 connections, log level error, tracing off; the step is one autocommitted UPDATE ... RETURNING",
     promises:
       "The workflow is resumed after a crash and its outcome kept; the step may run twice when the crash falls between its commit and its record, so the count is at least once. Servers are rows: nothing orders two workflows but the row's lock.",
     packages: ["@dbos-inc/dbos-sdk"],
@@ -181,7 +182,8 @@ const casts: ReadonlyArray<Entry> = [
     title: "Effect Cluster: persisted messages, discarded replies, to a runner in another process",
     settings:
       "NodeClusterSocket with SQL storage on both sides, the sender clientOnly; Persisted and WithTransaction; 32 connections",
-    promises: "Exactly one effect for each message where it is written by the same transaction, in the order of a shard.",
+    promises:
+      "Exactly one effect for each message where it is written by the same transaction, in the order of a shard.",
     packages: ["effect", "@effect/platform-node"],
     byDefault: true,
     load: async () => (await import("./peers/effectCluster.ts")).casts
@@ -191,7 +193,8 @@ const casts: ReadonlyArray<Entry> = [
     name: "restate",
     title: "Restate: one-way sends to virtual objects over the ingress",
     settings: "as for calls; the endpoint in a process of its own",
-    promises: "Exactly one effect for each accepted send on Restate's own state, in the order of a key; not in Postgres.",
+    promises:
+      "Exactly one effect for each accepted send on Restate's own state, in the order of a key; not in Postgres.",
     packages: ["@restatedev/restate-server", "@restatedev/restate-sdk", "@restatedev/restate-sdk-clients"],
     byDefault: true,
     load: async () => (await import("./peers/restate.ts")).casts
@@ -211,7 +214,8 @@ const casts: ReadonlyArray<Entry> = [
     work: "casts",
     name: "emmett",
     title: "emmett: events appended by one process, handled by a reactor in another",
-    settings: "pulled 1,000 at a time, every 10 ms while there are more; counts written in the transaction of the checkpoint",
+    settings:
+      "pulled 1,000 at a time, every 10 ms while there are more; counts written in the transaction of the checkpoint",
     promises:
       "Keeps every event, and each has one effect. One reactor handles all keys in their order; it polls, up to a second apart.",
     packages: ["@event-driven-io/emmett", "@event-driven-io/emmett-postgresql"],
@@ -234,7 +238,8 @@ const casts: ReadonlyArray<Entry> = [
     work: "casts",
     name: "graphile-worker",
     title: "graphile-worker: jobs in a named queue for each key",
-    settings: "16 jobs at once, a pool of 20 connections, LISTEN/NOTIFY, polled every 50 ms; no local queue and no batched completions, which are slower with named queues",
+    settings:
+      "16 jobs at once, a pool of 20 connections, LISTEN/NOTIFY, polled every 50 ms; no local queue and no batched completions, which are slower with named queues",
     promises: "Serial per key, as ours. A job and its completion are two commits: at least once.",
     packages: ["graphile-worker"],
     byDefault: true,
@@ -258,7 +263,8 @@ const events: ReadonlyArray<Entry> = [
     name: "holdfast",
     title: "holdfast's event store, through the public API",
     settings: "",
-    promises: "Dense versions and dense positions, in the order of commits; one owner for each persistent subscription.",
+    promises:
+      "Dense versions and dense positions, in the order of commits; one owner for each persistent subscription.",
     packages: [],
     byDefault: true,
     load: async () => (await import("./cases/holdfastEvents.ts")).holdfastEvents
@@ -267,7 +273,8 @@ const events: ReadonlyArray<Entry> = [
     work: "events",
     name: "emmett",
     title: "emmett: the PostgreSQL event store and its consumer",
-    settings: "a pool of 32 connections; the consumer pulls 1,000 events at a time, every 10 ms while there are more (its defaults: 100, 50 ms)",
+    settings:
+      "a pool of 32 connections; the consumer pulls 1,000 events at a time, every 10 ms while there are more (its defaults: 100, 50 ms)",
     promises: "Dense versions; positions from a sequence, with gaps. Inline projections, which ours does not have.",
     packages: ["@event-driven-io/emmett", "@event-driven-io/emmett-postgresql"],
     byDefault: true,
@@ -277,7 +284,8 @@ const events: ReadonlyArray<Entry> = [
     work: "events",
     name: "castore",
     title: "castore: its Postgres adapter",
-    settings: "its own pool of ten connections, which cannot be set; versions are the caller's to know, so one stream has one writer",
+    settings:
+      "its own pool of ten connections, which cannot be set; versions are the caller's to know, so one stream has one writer",
     promises: "A version is taken once; nobody checks that there is one before it. No positions, no subscriptions.",
     packages: ["@castore/core", "@castore/event-storage-adapter-postgres"],
     byDefault: true,

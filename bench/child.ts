@@ -4,6 +4,8 @@
  */
 import { Effect, Redacted, type Scope } from "effect"
 import { fork } from "node:child_process"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import process from "node:process"
 import { fileURLToPath } from "node:url"
 
@@ -30,13 +32,21 @@ export const start = <Request extends object, Reply>(
     Effect.acquireRelease(
       Effect.sync(() => {
         const child = fork(fileURLToPath(options.file), options.args, {
-          env: { ...process.env, ...options.env, HOLDFAST_BENCH_URL: Redacted.value(options.url) },
+          env: {
+            // Every process loads much the same code: it is compiled by the first of them.
+            NODE_COMPILE_CACHE: join(tmpdir(), "node-compile-cache"),
+            ...process.env,
+            ...options.env,
+            HOLDFAST_BENCH_URL: Redacted.value(options.url)
+          },
           // Not every peer keeps up with what its driver deprecates.
           execArgv: ["--no-deprecation"],
           stdio: ["ignore", "inherit", "inherit", "ipc"]
         })
         const heard: Array<Reply> = []
-        const state: { waiting?: ((reply: Effect.Effect<Reply>) => void) | undefined; ended: boolean } = { ended: false }
+        const state: { waiting?: ((reply: Effect.Effect<Reply>) => void) | undefined; ended: boolean } = {
+          ended: false
+        }
         child.on("message", (message) => {
           const reply = message as Reply
           const waiting = state.waiting

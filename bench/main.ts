@@ -7,7 +7,7 @@ import { NodeRuntime, NodeServices } from "@effect/platform-node"
 import { Clock, Console, Effect, FileSystem, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import process from "node:process"
-import { type Entry, entries } from "./catalogue.ts"
+import { entries, type Entry } from "./catalogue.ts"
 import * as Database from "./database.ts"
 import { measure } from "./measure.ts"
 import { ensurePackages } from "./packages.ts"
@@ -67,6 +67,7 @@ const run = Effect.fnUntraced(
       ({ cases }) => cases.length > 0
     )
     const packages = chosen.flatMap(({ cases }) => cases.flatMap((entry) => entry.packages))
+    if (packages.length > 0) yield* Effect.sync(ensurePackages)
     const facts = yield* Effect.scoped(Effect.flatMap(Database.make(), Database.facts))
     return {
       date: new Date(yield* Clock.currentTimeMillis).toISOString(),
@@ -99,7 +100,9 @@ const bench = Command.make(
     ),
     quick: Flag.Boolean("quick").pipe(
       Flag.withDefault(false),
-      Flag.withDescription("One short round of everything that is named, concurrency 1 and 64: does it run, roughly how fast")
+      Flag.withDescription(
+        "One short round of everything that is named, concurrency 1 and 64: does it run, roughly how fast"
+      )
     ),
     rounds: Flag.Int("rounds").pipe(Flag.optional, Flag.withDescription("How many interleaved rounds: 5")),
     millis: Flag.Int("millis").pipe(
@@ -126,6 +129,7 @@ const bench = Command.make(
     const { concurrency, json, millis, names, quick, readme, rounds, servers, svg } = input
     const orElse = (given: ReadonlyArray<number>, otherwise: ReadonlyArray<number>) =>
       given.length > 0 ? given.map((value) => Math.max(1, value)) : otherwise
+    const sampleMillis = Math.max(10, Option.getOrElse(millis, () => quick ? 200 : 1000))
     const result = yield* run({
       names,
       extent: {
@@ -133,8 +137,8 @@ const bench = Command.make(
         concurrency: orElse(concurrency, quick ? [1, 64] : [1, 16, 64, 256])
       },
       rounds: Math.max(1, Option.getOrElse(rounds, () => quick ? 1 : 5)),
-      warmMillis: quick ? 50 : 200,
-      sampleMillis: Math.max(10, Option.getOrElse(millis, () => quick ? 200 : 1000))
+      warmMillis: Math.min(200, sampleMillis / 4),
+      sampleMillis
     })
     yield* Console.log(print(result))
     const files = yield* FileSystem.FileSystem
@@ -151,7 +155,6 @@ const bench = Command.make(
   )
 )
 
-ensurePackages()
 bench.pipe(
   Command.run({ version: "0.1.0" }),
   Effect.provide(NodeServices.layer),

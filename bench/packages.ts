@@ -25,11 +25,13 @@ const lockIn = (path: string): Lock | undefined => {
 export const packagesInstalled = (): boolean => {
   const asked = lockIn("package-lock.json")?.packages ?? {}
   const installed = lockIn("node_modules/.package-lock.json")?.packages
-  return installed !== undefined && Object.entries(asked).every(([path, { optional, version }]) =>
-    path === "" || installed[path]?.version === version || (optional === true && installed[path] === undefined)
-  )
+  return installed !== undefined &&
+    Object.entries(asked).every(([path, { optional, version }]) =>
+      path === "" || installed[path]?.version === version || (optional === true && installed[path] === undefined)
+    )
 }
 
+/** Installs them where they are missing, and says so. */
 export const ensurePackages = (): void => {
   if (packagesInstalled()) return
   process.stderr.write("The packages of the peers are missing in bench/: npm ci, once.\n")
@@ -43,3 +45,5 @@ export const ensurePackages = (): void => {
     process.exit(1)
   }
 }
+
+if (import.meta.main) ensurePackages()

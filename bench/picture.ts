@@ -15,14 +15,70 @@ interface Panel extends Cell {
 }
 
 const panels: ReadonlyArray<Panel> = [
-  { work: "calls", operation: "call", servers: 100, concurrency: 64, unit: "per second", title: "Durable calls, 100 servers, 64 callers" },
-  { work: "calls", operation: "call", servers: 1, concurrency: 64, unit: "per second", title: "Durable calls, one hot server, 64 callers" },
-  { work: "casts", operation: "cast", servers: 100, concurrency: 64, unit: "per second", title: "Casts until handled elsewhere, 100 servers" },
-  { work: "calls", operation: "call", servers: 1, concurrency: 1, unit: "ms", title: "A call at a time, p50 (shorter is better)" },
-  { work: "events", operation: "append", servers: 1, concurrency: 64, unit: "per second", title: "Events appended, distinct streams, 64 callers" },
-  { work: "events", operation: "hot", servers: 1, concurrency: 64, unit: "per second", title: "Events appended, one stream, 64 callers" },
-  { work: "events", operation: "catchUp", servers: 1, concurrency: 1, unit: "per second", title: "A subscription that catches up, events" },
-  { work: "events", operation: "delivery", servers: 1, concurrency: 1, unit: "ms", title: "From append to delivery, p50 (shorter is better)" }
+  {
+    work: "calls",
+    operation: "call",
+    servers: 100,
+    concurrency: 64,
+    unit: "per second",
+    title: "Durable calls, 100 servers, 64 callers"
+  },
+  {
+    work: "calls",
+    operation: "call",
+    servers: 1,
+    concurrency: 64,
+    unit: "per second",
+    title: "Durable calls, one hot server, 64 callers"
+  },
+  {
+    work: "casts",
+    operation: "cast",
+    servers: 100,
+    concurrency: 64,
+    unit: "per second",
+    title: "Casts until handled elsewhere, 100 servers"
+  },
+  {
+    work: "calls",
+    operation: "call",
+    servers: 1,
+    concurrency: 1,
+    unit: "ms",
+    title: "A call at a time, p50 (shorter is better)"
+  },
+  {
+    work: "events",
+    operation: "append",
+    servers: 1,
+    concurrency: 64,
+    unit: "per second",
+    title: "Events appended, distinct streams, 64 callers"
+  },
+  {
+    work: "events",
+    operation: "hot",
+    servers: 1,
+    concurrency: 64,
+    unit: "per second",
+    title: "Events appended, one stream, 64 callers"
+  },
+  {
+    work: "events",
+    operation: "catchUp",
+    servers: 1,
+    concurrency: 1,
+    unit: "per second",
+    title: "A subscription that catches up, events"
+  },
+  {
+    work: "events",
+    operation: "delivery",
+    servers: 1,
+    concurrency: 1,
+    unit: "ms",
+    title: "From append to delivery, p50 (shorter is better)"
+  }
 ]
 
 const floors = new Set(["row", "bare", "pgbench"])
@@ -61,7 +117,9 @@ const draw = (panel: Panel, lines: ReadonlyArray<Line>, x: number, y: number): s
       }</text>`
     ].join("")
   })
-  return `<g transform="translate(${x} ${y})"><text class="title" x="0" y="14">${escape(panel.title)}</text>${rows.join("")}</g>`
+  return `<g transform="translate(${x} ${y})"><text class="title" x="0" y="14">${escape(panel.title)}</text>${
+    rows.join("")
+  }</g>`
 }
 
 const style = `
@@ -80,7 +138,9 @@ text { font: 12px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-s
 export const picture = ({ date, facts, rounds, works }: Run): string => {
   const lines = works.flatMap((work) => work.lines)
   const filled = panels.flatMap((panel) => {
-    const here = lines.filter((line) => line.work === panel.work && isIn(panel)(line) && Number.isFinite(valueOf(panel, line)))
+    const here = lines.filter((line) =>
+      line.work === panel.work && isIn(panel)(line) && Number.isFinite(valueOf(panel, line))
+    )
     return here.length === 0 ? [] : [{ panel, lines: here }]
   })
   let y = 8
@@ -90,9 +150,12 @@ export const picture = ({ date, facts, rounds, works }: Run): string => {
     for (const [at, { lines, panel }] of row.entries()) drawn.push(draw(panel, lines, at * (column + gap), y))
     y += titleHeight + Math.max(...row.map(({ lines }) => lines.length)) * rowHeight + 22
   }
-  const caption = `${date.slice(0, 10)}, ${facts.cores} × ${facts.processor.trim()}, PostgreSQL ${facts.postgres} with fsync, ` +
+  const caption =
+    `${date.slice(0, 10)}, ${facts.cores} × ${facts.processor.trim()}, PostgreSQL ${facts.postgres} with fsync, ` +
     `Node ${facts.node}; medians of ${rounds} interleaved rounds; grey: floors without a library`
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${y + 24}" width="${width}" height="${y + 24}" role="img">
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${y + 24}" width="${width}" height="${
+    y + 24
+  }" role="img">
 <title>Holdfast beside what users would pick instead</title>
 <style>${style}</style>
 ${drawn.join("\n")}

@@ -23,17 +23,80 @@ const perSecond = (line: Line) => `${whole(line.perSecond)}/s`
 const p50 = (line: Line) => line.p50Millis >= 100 ? `${whole(line.p50Millis)} ms` : `${line.p50Millis.toFixed(2)} ms`
 
 const rows: ReadonlyArray<Row> = [
-  { work: "calls", operation: "call", servers: 100, concurrency: 64, title: "calls, 100 servers, 64 callers", figure: perSecond },
-  { work: "calls", operation: "call", servers: 1, concurrency: 64, title: "calls, one hot server, 64 callers", figure: perSecond },
+  {
+    work: "calls",
+    operation: "call",
+    servers: 100,
+    concurrency: 64,
+    title: "calls, 100 servers, 64 callers",
+    figure: perSecond
+  },
+  {
+    work: "calls",
+    operation: "call",
+    servers: 1,
+    concurrency: 64,
+    title: "calls, one hot server, 64 callers",
+    figure: perSecond
+  },
   { work: "calls", operation: "call", servers: 1, concurrency: 1, title: "a call at a time, p50", figure: p50 },
-  { work: "casts", operation: "cast", servers: 100, concurrency: 64, title: "casts until handled, 100 servers", figure: perSecond },
-  { work: "casts", operation: "cast", servers: 1, concurrency: 64, title: "casts until handled, one server", figure: perSecond },
-  { work: "casts", operation: "handled", servers: 1, concurrency: 1, title: "a cast at a time until handled, p50", figure: p50 },
-  { work: "events", operation: "append", servers: 1, concurrency: 64, title: "append one, distinct streams", figure: perSecond },
+  {
+    work: "casts",
+    operation: "cast",
+    servers: 100,
+    concurrency: 64,
+    title: "casts until handled, 100 servers",
+    figure: perSecond
+  },
+  {
+    work: "casts",
+    operation: "cast",
+    servers: 1,
+    concurrency: 64,
+    title: "casts until handled, one server",
+    figure: perSecond
+  },
+  {
+    work: "casts",
+    operation: "handled",
+    servers: 1,
+    concurrency: 1,
+    title: "a cast at a time until handled, p50",
+    figure: p50
+  },
+  {
+    work: "events",
+    operation: "append",
+    servers: 1,
+    concurrency: 64,
+    title: "append one, distinct streams",
+    figure: perSecond
+  },
   { work: "events", operation: "hot", servers: 1, concurrency: 64, title: "append one, one stream", figure: perSecond },
-  { work: "events", operation: "hundred", servers: 1, concurrency: 16, title: "append a hundred, events", figure: perSecond },
-  { work: "events", operation: "read", servers: 1, concurrency: 1, title: "read a stream of 1,000, events", figure: perSecond },
-  { work: "events", operation: "catchUp", servers: 1, concurrency: 1, title: "subscription catching up, events", figure: perSecond },
+  {
+    work: "events",
+    operation: "hundred",
+    servers: 1,
+    concurrency: 16,
+    title: "append a hundred, events",
+    figure: perSecond
+  },
+  {
+    work: "events",
+    operation: "read",
+    servers: 1,
+    concurrency: 1,
+    title: "read a stream of 1,000, events",
+    figure: perSecond
+  },
+  {
+    work: "events",
+    operation: "catchUp",
+    servers: 1,
+    concurrency: 1,
+    title: "subscription catching up, events",
+    figure: perSecond
+  },
   { work: "events", operation: "delivery", servers: 1, concurrency: 1, title: "append to delivery, p50", figure: p50 }
 ]
 
@@ -81,8 +144,13 @@ export const section = (run: Run): string =>
   [
     "![Holdfast beside what users would pick instead: bars](bench/results.svg)",
     "",
-    `Measured on ${run.date.slice(0, 10)}: ${machineOf(run.facts)}, PostgreSQL ${run.facts.postgres} with default durability; ` +
-    `${Object.entries(run.versions).filter(([name]) => name !== "effect").map(([name, version]) => `${name} ${version}`).join(", ")}. ` +
+    `Measured on ${run.date.slice(0, 10)}: ${
+      machineOf(run.facts)
+    }, PostgreSQL ${run.facts.postgres} with default durability; ` +
+    `${
+      Object.entries(run.versions).filter(([name]) => name !== "effect").map(([name, version]) => `${name} ${version}`)
+        .join(", ")
+    }. ` +
     `Medians of ${run.rounds} interleaved rounds of ${run.sampleMillis} ms.`,
     "",
     ...["calls", "casts", "events"].flatMap((name) => table(run, name)),

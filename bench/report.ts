@@ -48,7 +48,9 @@ const table = (work: Work, lines: ReadonlyArray<Line>): string => {
   const cells = [columns.map(([title]) => title), ...lines.map((line) => columns.map(([, of]) => of(line)))]
   const widths = columns.map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)))
   const print = (row: ReadonlyArray<string>) =>
-    row.map((text, column) => column === 0 ? text.padEnd(widths[0] ?? 0) : text.padStart(widths[column] ?? 0)).join("  ")
+    row.map((text, column) => column === 0 ? text.padEnd(widths[0] ?? 0) : text.padStart(widths[column] ?? 0)).join(
+      "  "
+    )
   return cells.flatMap((row, index) => {
     const line = lines[index - 1]
     const before = lines[index - 2]
@@ -57,7 +59,9 @@ const table = (work: Work, lines: ReadonlyArray<Line>): string => {
     const newCell = newOperation || before.servers !== line.servers || before.concurrency !== line.concurrency
     return [
       ...newCell ? [widths.map((width) => "─".repeat(width)).join("  ")] : [],
-      ...newOperation && Object.keys(work.operations).length > 1 ? [work.operations[line.operation] ?? line.operation] : [],
+      ...newOperation && Object.keys(work.operations).length > 1
+        ? [work.operations[line.operation] ?? line.operation]
+        : [],
       print(row)
     ]
   }).join("\n")
@@ -75,7 +79,9 @@ const printWork = ({ cases, goals, lines, verified, work }: WorkRun): string =>
     ...goals.map(goalText),
     ...verified.map(({ answered, megabytes, missing, name }) =>
       missing === 0
-        ? `verified: ${name}, ${whole(answered)} answered, as many stored; ${whole(megabytes)} MB of memory beside Postgres`
+        ? `verified: ${name}, ${whole(answered)} answered, as many stored; ${
+          whole(megabytes)
+        } MB of memory beside Postgres`
         : `WRONG: ${name} answered ${whole(answered)} and stored ${whole(answered - missing)}`
     ),
     "",
@@ -90,7 +96,9 @@ export const machineOf = (facts: Facts) =>
   `${facts.cores} × ${facts.processor}, ${facts.system}; Node ${facts.node}, effect ${facts.effect}, @effect/sql-pg ${facts.sqlPg}`
 
 export const postgresOf = (facts: Facts) =>
-  `PostgreSQL ${facts.postgres}: ${Object.entries(facts.settings).map(([name, value]) => `${name}=${value}`).join(", ")}`
+  `PostgreSQL ${facts.postgres}: ${
+    Object.entries(facts.settings).map(([name, value]) => `${name}=${value}`).join(", ")
+  }`
 
 export const print = ({ facts, rounds, sampleMillis, versions, works }: Run): string =>
   [

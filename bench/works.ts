@@ -79,13 +79,35 @@ const calls: Work = {
     const latency = ratioToBest(samples, cell(1, 1), peers, p50, "lowest")
     const remote = middle(samples, "remote", cell(1, 1), p50)
     return [
-      timesTheBest(samples, cell(100, 64), peers, "calls at concurrency 64 on 100 servers, by the best of Effect Cluster, Restate and DBOS", 20),
-      timesTheBest(samples, cell(1, 64), peers, "calls at concurrency 64 on one hot server, by the best of Effect Cluster, Restate and DBOS", 80),
+      timesTheBest(
+        samples,
+        cell(100, 64),
+        peers,
+        "calls at concurrency 64 on 100 servers, by the best of Effect Cluster, Restate and DBOS",
+        20
+      ),
+      timesTheBest(
+        samples,
+        cell(1, 64),
+        peers,
+        "calls at concurrency 64 on one hot server, by the best of Effect Cluster, Restate and DBOS",
+        80
+      ),
       latency === undefined ? undefined : {
-        ...atMost("p50 of a call at concurrency 1, by the best of Effect Cluster, Restate and DBOS", 0.25, latency.ratio),
+        ...atMost(
+          "p50 of a call at concurrency 1, by the best of Effect Cluster, Restate and DBOS",
+          0.25,
+          latency.ratio
+        ),
         best: latency.best
       } as Goal,
-      timesTheBest(samples, cell(100, 64), ["emmett"], "calls at concurrency 64 on 100 servers, by emmett's CommandHandler", 10),
+      timesTheBest(
+        samples,
+        cell(100, 64),
+        ["emmett"],
+        "calls at concurrency 64 on 100 servers, by emmett's CommandHandler",
+        10
+      ),
       ...[1, 100].flatMap((servers) => [
         byBare("holdfast", 0.5, servers, 64, "calls"),
         byBare("holdfast", 0.3, servers, 256, "calls")
@@ -96,7 +118,9 @@ const calls: Work = {
         ratio(samples, of("holdfast", cell(1, 1)), of("row", cell(1, 1)), p50)
       ),
       ...[1, 100].flatMap((servers) =>
-        [64, 256].map((concurrency) => byBare("accepted", 0.13, servers, concurrency, "casts accepted from another process"))
+        [64, 256].map((concurrency) =>
+          byBare("accepted", 0.13, servers, concurrency, "casts accepted from another process")
+        )
       ),
       atMost("p50 of a call from another process at concurrency 1, in milliseconds", 5, remote)
     ]
@@ -154,11 +178,41 @@ const events: Work = {
   goals: (samples) => {
     const cell = (operation: string, concurrency = 64): Cell => ({ operation, servers: 1, concurrency })
     return [
-      timesTheBest(samples, cell("append"), ["emmett"], "appends of one event at concurrency 64, distinct streams, by emmett", 8),
-      timesTheBest(samples, cell("append"), ["castore"], "appends of one event at concurrency 64, distinct streams, by castore", 3),
-      timesTheBest(samples, cell("hot"), ["emmett"], "appends of one event at concurrency 64, one stream, by emmett", 80),
-      timesTheBest(samples, cell("read", 1), ["emmett", "castore"], "events read from a stream of 1,000, by the best of emmett and castore", 1),
-      timesTheBest(samples, cell("catchUp", 1), ["emmett"], "events each second of a subscription that catches up, by emmett", 8),
+      timesTheBest(
+        samples,
+        cell("append"),
+        ["emmett"],
+        "appends of one event at concurrency 64, distinct streams, by emmett",
+        8
+      ),
+      timesTheBest(
+        samples,
+        cell("append"),
+        ["castore"],
+        "appends of one event at concurrency 64, distinct streams, by castore",
+        3
+      ),
+      timesTheBest(
+        samples,
+        cell("hot"),
+        ["emmett"],
+        "appends of one event at concurrency 64, one stream, by emmett",
+        80
+      ),
+      timesTheBest(
+        samples,
+        cell("read", 1),
+        ["emmett", "castore"],
+        "events read from a stream of 1,000, by the best of emmett and castore",
+        1
+      ),
+      timesTheBest(
+        samples,
+        cell("catchUp", 1),
+        ["emmett"],
+        "events each second of a subscription that catches up, by emmett",
+        8
+      ),
       atMost(
         "p50 from an append to its delivery, in milliseconds",
         5,

@@ -32,7 +32,9 @@ const open = Effect.fnUntraced(function*(servers: number) {
     operations: {
       call: once((server) => {
         const ref = refs[server]
-        return ref === undefined ? Effect.die(new Error(`there is no server ${server}`)) : Effect.orDie(ref.call.Add({ by: 1 }))
+        return ref === undefined
+          ? Effect.die(new Error(`there is no server ${server}`))
+          : Effect.orDie(ref.call.Add({ by: 1 }))
       })
     },
     stored: Effect.orDie(Effect.map(

@@ -4,7 +4,16 @@ import { Effect, Layer, Queue, type Redacted, Stream } from "effect"
 import type { Case } from "../Case.ts"
 import { EventStore, PostgresEventStore, Selector } from "../holdfast.ts"
 import { once } from "../load.ts"
-import { catchUpEvents, catchUpOf, data, deliveryOf, distinctStreams, eventType, readLength, streamOf } from "./streams.ts"
+import {
+  catchUpEvents,
+  catchUpOf,
+  data,
+  deliveryOf,
+  distinctStreams,
+  eventType,
+  readLength,
+  streamOf
+} from "./streams.ts"
 
 const open = (url: Redacted.Redacted) =>
   Effect.map(

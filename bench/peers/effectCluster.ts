@@ -27,7 +27,9 @@ const counterLive = (handled: (sentAt: number) => void) =>
   Counter.toLayer(Effect.gen(function*() {
     const sql = yield* SqlClient.SqlClient
     const { entityId } = yield* Entity.CurrentAddress
-    const [row] = yield* Effect.orDie(sql<{ readonly state: string }>`select state from bench_entity where id = ${entityId}`)
+    const [row] = yield* Effect.orDie(
+      sql<{ readonly state: string }>`select state from bench_entity where id = ${entityId}`
+    )
     const stored: State = row === undefined ? { count: 0, pad } : JSON.parse(row.state) as State
     let state = stored
     return Counter.of({

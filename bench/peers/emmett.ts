@@ -123,9 +123,7 @@ export const casts: CastCase = {
   send: Effect.fnUntraced(function*(database) {
     const { store: events } = yield* store(database)
     return (server, sentAt) =>
-      Effect.promise(() =>
-        append<Note>(events, `counter-${server}`, [{ type: "Note", data: { server, sentAt, pad } }])
-      )
+      Effect.promise(() => append<Note>(events, `counter-${server}`, [{ type: "Note", data: { server, sentAt, pad } }]))
   }),
   stored: total
 }
@@ -174,7 +172,10 @@ export const events: Case = {
           (_, caller, nth) => appended(`b-${streamOf({ streams: distinctStreams }, caller, nth)}`, many(100)),
           { adds: 100, counts: 100 }
         ),
-        read: once(() => Effect.promise(() => events.readStream<Departed>("history-0")), { adds: 0, counts: readLength }),
+        read: once(() => Effect.promise(() => events.readStream<Departed>("history-0")), {
+          adds: 0,
+          counts: readLength
+        }),
         catchUp,
         delivery
       },

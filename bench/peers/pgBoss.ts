@@ -53,7 +53,13 @@ export const casts: CastCase = {
     yield* Effect.promise(() =>
       instance.work(
         queue,
-        { localConcurrency: 4, batchSize: 200, burstWhenBatchFull: true, pollingIntervalSeconds: 0.5, transactional: true } as const,
+        {
+          localConcurrency: 4,
+          batchSize: 200,
+          burstWhenBatchFull: true,
+          pollingIntervalSeconds: 0.5,
+          transactional: true
+        } as const,
         async (jobs: Array<Job<Note>>, transaction) => {
           const counts = new Map<number, number>()
           for (const { data } of jobs) counts.set(data.server, (counts.get(data.server) ?? 0) + 1)
@@ -66,10 +72,7 @@ export const casts: CastCase = {
   }),
   send: Effect.fnUntraced(function*(database) {
     const instance = yield* boss(database, { max: 32, migrate: false, supervise: false, listen: false })
-    return (server, sentAt) =>
-      Effect.promise(() =>
-        instance.send(queue, { server, sentAt, pad } satisfies Note)
-      )
+    return (server, sentAt) => Effect.promise(() => instance.send(queue, { server, sentAt, pad } satisfies Note))
   }),
   stored: total
 }

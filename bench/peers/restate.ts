@@ -197,5 +197,6 @@ export const casts: CastCase = {
     const { sendTo } = clientOf(yield* addressesIn(database))
     return (server, sentAt) => Effect.promise(() => sendTo(server).add({ by: 1, sentAt }))
   }),
-  stored: () => Effect.suspend(() => known.addresses === undefined ? Effect.succeed(0) : total(known.addresses, known.servers))
+  stored: () =>
+    Effect.suspend(() => known.addresses === undefined ? Effect.succeed(0) : total(known.addresses, known.servers))
 }

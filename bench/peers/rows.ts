@@ -31,7 +31,8 @@ export const addAll = (counts: ReadonlyMap<number, number>) => {
   const sorted = Array.from(counts).toSorted(([a], [b]) => a - b)
   return {
     name: "addAll",
-    text: "with locked as materialized (select id from bench_counter where id = any($1::int[]) order by id for no key update) " +
+    text:
+      "with locked as materialized (select id from bench_counter where id = any($1::int[]) order by id for no key update) " +
       "update bench_counter c set count = c.count + x.by, state = $3 " +
       "from unnest($1::int[], $2::int[]) as x(id, by) join locked using (id) where c.id = x.id",
     values: [sorted.map(([id]) => id), sorted.map(([, by]) => by), state]
