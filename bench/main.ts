@@ -9,6 +9,8 @@ import { Argument, Command, Flag } from "effect/cli"
 import process from "node:process"
 import { entries, type Entry } from "./catalogue.ts"
 import * as Database from "./database.ts"
+import { measureGrowth } from "./growth/growth.ts"
+import type { Pace } from "./growth/Series.ts"
 import { measure } from "./measure.ts"
 import { ensurePackages } from "./packages.ts"
 import { picture } from "./picture.ts"
@@ -16,6 +18,9 @@ import { section, writeSection } from "./readme.ts"
 import { print, type Run, toJson, type WorkRun } from "./report.ts"
 import { linesOf } from "./summary.ts"
 import { type Extent, goalsOf, type Work, works } from "./works.ts"
+
+/** The name of what is measured of us alone. */
+const growth = "growth"
 
 /** One line that is written over, where there is a terminal to do so. */
 const progress = (text: string) => {
@@ -28,6 +33,8 @@ interface Asked {
   readonly rounds: number
   readonly warmMillis: number
   readonly sampleMillis: number
+  /** How growth is measured, where it is asked for. */
+  readonly growth: Pace | undefined
 }
 
 /** Which cases of a work: those by default, or those that are named; a peer that is named is measured beside Holdfast. */
@@ -39,7 +46,7 @@ const casesOf = (work: Work, names: ReadonlyArray<string>): ReadonlyArray<Entry>
     const peers = names.some((name) => name !== work.name && entries.some((entry) => entry.name === name))
     return peers ? all.filter((entry) => named.includes(entry)) : all.filter(({ byDefault }) => byDefault)
   }
-  if (names.some((name) => works.some((work) => work.name === name))) return []
+  if (names.some((name) => name === growth || works.some((work) => work.name === name))) return []
   return named.length === 0 ? [] : all.filter((entry) => entry.name === "holdfast" || named.includes(entry))
 }
 
@@ -77,7 +84,8 @@ const run = Effect.fnUntraced(
       ),
       rounds: asked.rounds,
       sampleMillis: asked.sampleMillis,
-      works: yield* Effect.forEach(chosen, ({ cases, work }) => runWork(work, cases, asked))
+      works: yield* Effect.forEach(chosen, ({ cases, work }) => runWork(work, cases, asked)),
+      growth: asked.growth === undefined ? [] : yield* measureGrowth(asked.growth, progress)
     } satisfies Run
   },
   Effect.provide(Database.layer)
@@ -85,14 +93,14 @@ const run = Effect.fnUntraced(
 
 const numbers = (name: string) => Flag.Int(name).pipe(Flag.withMetavar("N"), Flag.atLeast(0))
 
-const names = Array.from(new Set([...works.map(({ name }) => name), ...entries.map(({ name }) => name)]))
+const names = Array.from(new Set([...works.map(({ name }) => name), growth, ...entries.map(({ name }) => name)]))
 
 const bench = Command.make(
   "bench",
   {
     names: Argument.Literals("name", names).pipe(
       Argument.withDescription(
-        "What to measure: a work (calls, casts, events), a peer beside holdfast in all its works (effect-cluster, restate, dbos, " +
+        "What to measure: a work (calls, casts, events), how our cost grows (growth), a peer beside holdfast in all its works (effect-cluster, restate, dbos, " +
           "emmett, castore, pg-boss, graphile-worker), a floor (bare, row, pgbench), or one of ours that is not there by default " +
           "(memory, remote, accepted). A work and cases together: these cases of that work. Everything by default."
       ),
@@ -113,6 +121,9 @@ const bench = Command.make(
     concurrency: numbers("concurrency").pipe(
       Flag.withDescription("How many callers at once, may be repeated: 1, 16, 64 and, for calls, 256")
     ),
+    most: numbers("most").pipe(
+      Flag.withDescription("The largest size for growth: 1000000 servers, messages, bytes, events")
+    ),
     json: Flag.Path("json").pipe(
       Flag.optional,
       Flag.withDescription("Also write everything, with every sample, to this file")
@@ -126,7 +137,7 @@ const bench = Command.make(
     )
   },
   Effect.fnUntraced(function*(input) {
-    const { concurrency, json, millis, names, quick, readme, rounds, servers, svg } = input
+    const { concurrency, json, millis, most, names, quick, readme, rounds, servers, svg } = input
     const orElse = (given: ReadonlyArray<number>, otherwise: ReadonlyArray<number>) =>
       given.length > 0 ? given.map((value) => Math.max(1, value)) : otherwise
     const sampleMillis = Math.max(10, Option.getOrElse(millis, () => quick ? 200 : 1000))
@@ -138,7 +149,12 @@ const bench = Command.make(
       },
       rounds: Math.max(1, Option.getOrElse(rounds, () => quick ? 1 : 5)),
       warmMillis: Math.min(200, sampleMillis / 4),
-      sampleMillis
+      sampleMillis,
+      growth: names.length > 0 && !names.includes(growth) ? undefined : {
+        rounds: Math.max(1, Option.getOrElse(rounds, () => quick ? 1 : 7)),
+        roundMillis: Math.min(300, sampleMillis),
+        most: most[0] ?? (quick ? 1000 : 1_000_000)
+      }
     })
     yield* Console.log(print(result))
     const files = yield* FileSystem.FileSystem
@@ -151,7 +167,7 @@ const bench = Command.make(
   Command.withDescription(
     "Holdfast beside what users would pick instead, and beside floors without any library, on one Postgres with default durability. " +
       "HOLDFAST_DATABASE_URL names a server to use instead of one of its own; what the server spends is known of its own only. " +
-      "How cost grows has commands of its own: npm run bench:growth, bench:states, bench:memory."
+      "What states take of log and disk, and memory, have commands of their own: npm run bench:states, bench:memory."
   )
 )
 

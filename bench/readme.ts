@@ -140,6 +140,35 @@ const spent = (run: Run): ReadonlyArray<string> => {
   ]
 }
 
+/** How cost grows: each size's p50 by that where it is small. */
+const growthTable = ({ growth }: Run): ReadonlyArray<string> => {
+  const sizes = Array.from(new Set(growth.flatMap(({ points }) => points.map(({ size }) => size)))).toSorted((a, b) =>
+    a - b
+  )
+  const large = sizes.filter((size) => size >= 100)
+  const processes = growth.find(({ name }) => name === "processes")
+  return [
+    "How our cost grows, as a multiple of what it is where that is small (100 bytes or events, no servers or messages):",
+    "",
+    `| p50 by | ${large.map(whole).join(" | ")} |`,
+    `| --- | ${large.map(() => "---:").join(" | ")} |`,
+    ...growth.filter((one) => one !== processes).map(({ points, title }) =>
+      `| ${title} | ${
+        large.map((size) => points.find((point) => point.size === size)?.ratio.toFixed(2) ?? "").join(" | ")
+      } |`
+    ),
+    "",
+    ...processes === undefined ? [] : [
+      `${processes.title}: ${
+        processes.points.map(({ perSecond, ratio, size }) =>
+          `${size}: ${whole(perSecond ?? 0)}/s (${ratio.toFixed(2)})`
+        ).join(", ")
+      }.`,
+      ""
+    ]
+  ]
+}
+
 export const section = (run: Run): string =>
   [
     "![Holdfast beside what users would pick instead: bars](bench/results.svg)",
@@ -157,6 +186,7 @@ export const section = (run: Run): string =>
     ...spent(run),
     ...run.works.flatMap(({ goals }) => goals.map((goal) => `- ${goalText(goal)}`)),
     "",
+    ...run.growth.length === 0 ? [] : growthTable(run),
     ...run.works.flatMap(({ verified }) => verified).every(({ missing }) => missing === 0)
       ? ["Every case had stored as much as it had answered."]
       : ["**Not every case had stored as much as it had answered:** see `bench/results.json`."]

@@ -4,6 +4,7 @@
  */
 import type { Entry } from "./catalogue.ts"
 import type { Facts } from "./database.ts"
+import { type Grown, printGrowth } from "./growth/growth.ts"
 import type { Sample, Verified } from "./measure.ts"
 import type { Line } from "./summary.ts"
 import type { Goal, Work } from "./works.ts"
@@ -24,6 +25,7 @@ export interface Run {
   readonly rounds: number
   readonly sampleMillis: number
   readonly works: ReadonlyArray<WorkRun>
+  readonly growth: ReadonlyArray<Grown>
 }
 
 export const whole = (value: number) => Math.round(value).toLocaleString("en-US")
@@ -100,7 +102,7 @@ export const postgresOf = (facts: Facts) =>
     Object.entries(facts.settings).map(([name, value]) => `${name}=${value}`).join(", ")
   }`
 
-export const print = ({ facts, rounds, sampleMillis, versions, works }: Run): string =>
+export const print = ({ facts, growth, rounds, sampleMillis, versions, works }: Run): string =>
   [
     machineOf(facts),
     postgresOf(facts),
@@ -109,7 +111,8 @@ export const print = ({ facts, rounds, sampleMillis, versions, works }: Run): st
       : [Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(", ")],
     `medians of ${rounds} interleaved rounds of ${sampleMillis} ms; ratios are taken within a round. Commits are transactions that ` +
     "wrote, by their ids; client and server are processor time for each operation, of the processes that run user code and of those that store.",
-    ...works.flatMap((work) => ["", printWork(work)])
+    ...works.flatMap((work) => ["", printWork(work)]),
+    ...growth.length === 0 ? [] : ["", printGrowth(growth)]
   ].join("\n")
 
 export const toJson = ({ works, ...run }: Run): string =>

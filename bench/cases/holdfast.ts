@@ -5,6 +5,7 @@
 import { PgClient } from "@effect/sql-pg"
 import { Effect, Layer, Schema } from "effect"
 import { Rpc } from "effect/rpc"
+import process from "node:process"
 import { type Case, pad } from "../Case.ts"
 import { DurableNode, DurableServer } from "../holdfast.ts"
 import { once } from "../load.ts"
@@ -25,9 +26,12 @@ const CounterLive = Counter.toLayer({
   }
 })
 
+/** Keys of their own, where several processes share a database. */
+const prefix = process.env["HOLDFAST_BENCH_PREFIX"] ?? ""
+
 const open = Effect.fnUntraced(function*(servers: number) {
   const counter = yield* Counter.client()
-  const refs = Array.from({ length: servers }, (_, index) => counter(`counter-${index}`))
+  const refs = Array.from({ length: servers }, (_, index) => counter(`${prefix}counter-${index}`))
   return {
     operations: {
       call: once((server) => {

@@ -22,6 +22,9 @@ const withPeers = {
 }
 
 const Result = Schema.Struct({
+  growth: Schema.Array(
+    Schema.Struct({ name: Schema.String, points: Schema.Array(Schema.Struct({ size: Schema.Int })) })
+  ),
   versions: Schema.Record(Schema.String, Schema.String),
   works: Schema.Array(Schema.Struct({
     work: Schema.String,
@@ -56,6 +59,7 @@ layer(NodeServices.layer, { excludeTestServices: true })("the benchmark", (it) =
       const [json, svg] = [join(folder, "results.json"), join(folder, "results.svg")]
       const { code, errors, output } = yield* run([
         ...peers ? [] : ["holdfast"],
+        "--most=100",
         "--quick",
         "--millis=20",
         "--servers=1",
@@ -84,6 +88,8 @@ layer(NodeServices.layer, { excludeTestServices: true })("the benchmark", (it) =
         ),
         ["call", "cast", "handled", "append", "hot", "hundred", "read", "catchUp", "delivery"]
       )
+      for (const { name, points } of result.growth) assert.isAbove(points.length, 0, name)
+      assert.lengthOf(result.growth, peers ? 9 : 0)
       assert.notInclude(Object.values(result.versions), "not installed")
       const picture = yield* fs.readFileString(svg)
       assert.match(picture, /^<svg .*<\/svg>\s*$/s)
