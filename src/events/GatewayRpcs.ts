@@ -8,7 +8,9 @@
  * `Checkpoint`, which acknowledges everything up to a cursor under the fencing token of a claim. So back-pressure is what it is
  * without a gateway, and a reader that has lost its worker goes on at its cursor with another one.
  *
- * Events travel as JSON text in a string: it was made once, its size is known, and no schema walks through it on its way.
+ * Appends that are ready together travel together, and so do requests of any kind in one frame. Recorded events are JSON that
+ * was made once, and that no schema walks through on its way.
+ *
  * Programs use `EventGateway` and `GatewayWorker`; this is for those who write another end.
  *
  * @since 0.1.0
@@ -43,14 +45,33 @@ export const EncodedEvent = Schema.Tuple([
 ])
 
 /**
+ * An append: the stream, how far it is expected to be, and the events.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Append = Schema.Tuple([Schema.String, ExpectedVersion, Schema.NonEmptyArray(EncodedEvent)])
+
+/**
+ * What became of one of several appends, by its place among them: the number of the last event, or why there is none.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Appended = Schema.Union([
+  Schema.Tuple([Schema.Int, Schema.Int]),
+  Schema.Tuple([Schema.Int, EventStoreError])
+])
+
+/**
  * Some of the events that were asked for, as many as go in one answer.
  *
  * @since 0.1.0
  * @category schemas
  */
 export const Piece = Schema.Struct({
-  /** A JSON array. */
-  events: Schema.String,
+  /** A JSON array, made and read without a schema. */
+  events: Schema.Any,
   /** Where the rest begins; null where there is none. */
   next: Nullable(Schema.Int)
 })
@@ -61,7 +82,7 @@ export const Piece = Schema.Struct({
  * @since 0.1.0
  * @category schemas
  */
-export const Page = Schema.Struct({ events: Schema.String, scannedTo: Schema.Int, atEnd: Schema.Boolean })
+export const Page = Schema.Struct({ events: Schema.Any, scannedTo: Schema.Int, atEnd: Schema.Boolean })
 
 const Stored = { store: Schema.String }
 const InStream = { ...Stored, eventStreamId: Schema.String }
@@ -85,11 +106,13 @@ const Checkpointed = Schema.Literals(["done", "lost", "gone"])
  */
 export class GatewayRpcs extends RpcGroup.make(
   // Appending
-  rpc(
-    "Append",
-    { ...InStream, expectedVersion: ExpectedVersion, events: Schema.NonEmptyArray(EncodedEvent) },
-    Schema.Int
-  ),
+  /** Appends of one client that were ready together. Each is decided for itself, and told when it is. */
+  Rpc.make("Append", {
+    payload: { ...Stored, appends: Schema.NonEmptyArray(Append) },
+    success: Appended,
+    error: EventStoreError,
+    stream: true
+  }),
   rpc(
     "Link",
     { ...InStream, expectedVersion: ExpectedVersion, eventIds: Schema.NonEmptyArray(Schema.String) },

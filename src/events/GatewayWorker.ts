@@ -184,7 +184,7 @@ const make = Effect.fnUntraced(function*(input: Input): Effect.fn.Return<
     clock,
     sessionOf: transport.sessionOf
   })
-  yield* RpcServer.make(GatewayRpcs, { disableFatalDefects: true, spanPrefix: "GatewayWorker" }).pipe(
+  yield* RpcServer.make(GatewayRpcs, { disableFatalDefects: true, disableTracing: true }).pipe(
     Effect.provideContext(Context.add(yield* GatewayRpcs.toHandlers(handlers), RpcServer.Protocol, transport.protocol)),
     Effect.forkIn(scope)
   )

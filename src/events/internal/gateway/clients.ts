@@ -53,34 +53,32 @@ export class Session {
     return DateTime.toEpochMillis(this.claims.expires)
   }
 
-  /** One more request, or why not. */
-  admit(): EventStoreError | undefined {
+  /** More requests, or why not. */
+  admit(count = 1): EventStoreError | undefined {
     const { limits: { requests: limit }, usage } = this
-    if (usage.requests >= limit) return failure(new Overloaded({ what: "requests", limit }))
-    usage.requests++
+    if (usage.requests + count > limit) return failure(new Overloaded({ what: "requests", limit }))
+    usage.requests += count
     return undefined
   }
 
-  leave(): void {
-    this.usage.requests--
+  leave(count = 1): void {
+    this.usage.requests -= count
   }
 
-  /** Does something for a store, unless this client does too much with that one already. */
-  inStore<A, R>(store: string, effect: Effect.Effect<A, EventStoreError, R>): Effect.Effect<A, EventStoreError, R> {
-    return Effect.suspend(() => {
-      const { limits: { storeRequests: limit }, usage: { stores } } = this
-      const count = stores.get(store) ?? 0
-      if (count >= limit) return Effect.fail(failure(new Overloaded({ what: "store", limit })))
-      stores.set(store, count + 1)
-      return Effect.ensuring(
-        effect,
-        Effect.sync(() => {
-          const left = (stores.get(store) ?? 1) - 1
-          if (left === 0) stores.delete(store)
-          else stores.set(store, left)
-        })
-      )
-    })
+  /** One more request for a store, or why not. */
+  enter(store: string): EventStoreError | undefined {
+    const { limits: { storeRequests: limit }, usage: { stores } } = this
+    const count = stores.get(store) ?? 0
+    if (count >= limit) return failure(new Overloaded({ what: "store", limit }))
+    stores.set(store, count + 1)
+    return undefined
+  }
+
+  exit(store: string): void {
+    const { stores } = this.usage
+    const count = stores.get(store) ?? 1
+    if (count === 1) stores.delete(store)
+    else stores.set(store, count - 1)
   }
 
   /** One more subscription, or why not. */

@@ -16,12 +16,13 @@ import type * as RpcMessage from "effect/rpc/RpcMessage"
 import * as RpcSerialization from "effect/rpc/RpcSerialization"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
-import * as Semaphore from "effect/Semaphore"
 import * as Socket from "effect/socket/Socket"
 import { Gathering } from "../../../member/internal/gathering.ts"
 import { EventStoreError, RequestTooLarge } from "../../EventStoreError.ts"
 import { GatewayRpcs, type Welcome } from "../../GatewayRpcs.ts"
 import { failure } from "../checks.ts"
+import { Admission } from "./admission.ts"
+import { type Append1, make as makeAppender } from "./appender.ts"
 
 /** How often a sign of life is asked for, and for how long none may come. */
 const pulseMillis = 1000
@@ -34,9 +35,10 @@ export type Client = RpcClient.RpcClient.Flat<RpcGroup.Rpcs<typeof GatewayRpcs>,
 
 export interface Connection {
   readonly client: Client
+  readonly append: Append1
+  /** How many more requests may be in flight. */
+  readonly admission: Admission
   readonly isOpen: () => boolean
-  /** Waits until one more request, for this store, may be in flight. */
-  readonly admitted: <A, E, R>(store: string, effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   /** Resolves when it is over. */
   readonly closed: Effect.Effect<void>
   readonly close: Effect.Effect<void>
@@ -60,12 +62,16 @@ export const open = Effect.fnUntraced(function*(options: {
   readonly makeWebSocket: Socket.WebSocketConstructor["Service"]
   readonly scope: Scope.Scope
   readonly openTimeout: Duration.Duration
+  /** For how long an answer is waited for. */
+  readonly timeoutMillis: number
 }): Effect.fn.Return<Connection, Socket.SocketError> {
   const { limits, scope: parent, token } = options
   const clock = yield* Clock.Clock
   const scope = yield* Scope.fork(parent)
   const closed = yield* Deferred.make<void>()
   const outbox = new Gathering<string>()
+  /** Until when an answer to each request has to be there. */
+  const deadlines = new Map<string | number, number>()
   let isOpen = true
   let lastSeen = clock.currentTimeMillisUnsafe()
 
@@ -94,6 +100,11 @@ export const open = Effect.fnUntraced(function*(options: {
             const exit = { _tag: "Failure" as const, cause: [{ _tag: "Fail" as const, error }] }
             return deliver({ _tag: "Exit", requestId: message.id, exit })
           }
+          if (message._tag === "Request") {
+            if (message.tag !== "Watch") {
+              deadlines.set(message.id, clock.currentTimeMillisUnsafe() + options.timeoutMillis)
+            }
+          } else if (message._tag === "Interrupt") deadlines.delete(message.requestId)
           outbox.add(text)
           return Effect.void
         },
@@ -129,8 +140,24 @@ export const open = Effect.fnUntraced(function*(options: {
           const parsed = JSON.parse(frame) as RpcMessage.FromServerEncoded | ReadonlyArray<RpcMessage.FromServerEncoded>
           for (const message of [parsed].flat()) {
             if (message._tag === "Pong") continue
+            if (message._tag === "Exit") deadlines.delete(message.requestId)
             yield* deliver(message)
           }
+        }
+      }
+    })
+
+    /** Who has waited for too long is told, in the order of asking: one clock for all of them. */
+    const overdue = Effect.gen(function*() {
+      while (true) {
+        yield* Effect.sleep(Duration.millis(Math.max(5, options.timeoutMillis / 50)))
+        const now = clock.currentTimeMillisUnsafe()
+        for (const [requestId, deadline] of deadlines) {
+          if (deadline > now) break
+          deadlines.delete(requestId)
+          const defect = `it has not answered within ${options.timeoutMillis} ms`
+          yield* deliver({ _tag: "Exit", requestId, exit: { _tag: "Failure", cause: [{ _tag: "Die", defect }] } })
+          outbox.add(JSON.stringify({ _tag: "Interrupt", requestId }))
         }
       }
     })
@@ -146,11 +173,11 @@ export const open = Effect.fnUntraced(function*(options: {
       }
     })
 
-    const client = yield* RpcClient.make(GatewayRpcs, { flatten: true, spanPrefix: "EventGateway" }).pipe(
+    const client = yield* RpcClient.make(GatewayRpcs, { flatten: true, disableTracing: true }).pipe(
       Effect.provideService(RpcClient.Protocol, protocol)
     )
 
-    yield* Effect.raceAllFirst([writing, reading, pulse]).pipe(
+    yield* Effect.raceAllFirst([writing, reading, pulse, overdue]).pipe(
       Effect.ignoreCause,
       Effect.andThen(Effect.suspend(() => {
         isOpen = false
@@ -163,13 +190,8 @@ export const open = Effect.fnUntraced(function*(options: {
       Effect.forkIn(scope)
     )
 
-    const all = yield* Semaphore.make(limits.requests)
-    const stores = new Map<string, Semaphore.Semaphore>()
-    const admitted: Connection["admitted"] = (store, effect) => {
-      let one = stores.get(store)
-      if (one === undefined) stores.set(store, one = Semaphore.makeUnsafe(limits.storeRequests))
-      return all.withPermit(one.withPermit(effect))
-    }
+    const admission = new Admission(limits.requests, limits.storeRequests)
+    const append = yield* makeAppender(client)
 
     // Those who still ask are told; then the socket is closed.
     const close = Effect.suspend(() => {
@@ -177,6 +199,6 @@ export const open = Effect.fnUntraced(function*(options: {
       return Scope.close(scope, Exit.void)
     })
     yield* Effect.forkIn(Effect.andThen(Deferred.await(closed), close), parent)
-    return { client, isOpen: () => isOpen, admitted, closed: Deferred.await(closed), close }
+    return { client, append, admission, isOpen: () => isOpen, closed: Deferred.await(closed), close }
   }).pipe(Scope.provide(scope), Effect.onError(() => Scope.close(scope, Exit.void)))
 })

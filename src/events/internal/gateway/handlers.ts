@@ -9,6 +9,7 @@ import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
 import type * as Rpc from "effect/rpc/Rpc"
 import * as Stream from "effect/Stream"
 import {
@@ -19,7 +20,7 @@ import {
   StoreNotFound,
   StoreUnavailable
 } from "../../EventStoreError.ts"
-import { GatewayRpcs } from "../../GatewayRpcs.ts"
+import { type Append, type Appended, GatewayRpcs } from "../../GatewayRpcs.ts"
 import { allows, type Right } from "../../GatewayToken.ts"
 import { all } from "../../RecordedEvent.ts"
 import {
@@ -91,18 +92,24 @@ export const make = ({ breaker, clock, sessionOf, storage, stores }: Serving) =>
       if (stores !== undefined && !stores.includes(store)) {
         return Effect.fail(failure(new StoreNotFound({ store })))
       }
-      const answered = Effect.catchDefect(session.inStore(store, effect(session)), (defect) =>
+      const busy = session.enter(store)
+      if (busy !== undefined) return Effect.fail(busy)
+      if (!breaker.admits(store, clock.currentTimeMillisUnsafe())) {
+        session.exit(store)
+        return Effect.fail(failure(new Overloaded({ what: "store" })))
+      }
+      const typed = Effect.catchDefect(effect(session), (defect) =>
         Effect.andThen(
           Effect.logError(`${operation} has failed`, Cause.die(defect)),
           Effect.fail(
             failure(new StoreUnavailable({ store, operation, detail: "the worker has failed", mayBeDone: true }))
           )
         ))
-      if (!breaker.admits(store, clock.currentTimeMillisUnsafe())) {
-        return Effect.fail(failure(new Overloaded({ what: "store" })))
-      }
-      return Effect.onExit(answered, (exit) =>
-        Effect.sync(() => record(breaker, store, clock.currentTimeMillisUnsafe(), exit)))
+      return Effect.onExit(typed, (exit) => {
+        session.exit(store)
+        record(breaker, store, clock.currentTimeMillisUnsafe(), exit)
+        return Effect.void
+      })
     })
 
   const claimKey = (store: string, { id, token }: { readonly id: number; readonly token: number }) =>
@@ -148,14 +155,39 @@ export const make = ({ breaker, clock, sessionOf, storage, stores }: Serving) =>
 
   const handlers = GatewayRpcs.of({
     // -------------------------------------------------------------------------------------------- appending
-    Append: ({ eventStreamId, events, expectedVersion, store }, caller) =>
-      within(caller, store, ["append"], "appendEvents", () => {
-        const encoded = events.map(wire.fromWire)
-        const wrong = checkStore(store) ?? checkStream(eventStreamId) ?? checkExpectedVersion(expectedVersion) ??
-          checkAppended(store, eventStreamId, encoded)
-        return wrong === undefined
-          ? storage.append(store, { eventStreamId, expectedVersion, events: encoded })
-          : Effect.fail(wrong)
+    Append: ({ appends, store }, caller) =>
+      Effect.gen(function*() {
+        const results = yield* Queue.unbounded<typeof Appended.Type, EventStoreError | Cause.Done>()
+        const session = sessionOf(caller.client.id)
+        const refused = session?.admit(appends.length - 1)
+        if (session === undefined || refused !== undefined) {
+          yield* refused === undefined ? Queue.end(results) : Queue.fail(results, refused)
+          return results
+        }
+        yield* Effect.addFinalizer(() => Effect.sync(() => session.leave(appends.length - 1)))
+        let left = appends.length
+        const one = ([eventStreamId, expectedVersion, wired]: typeof Append.Type, index: number) =>
+          within(caller, store, ["append"], "appendEvents", () => {
+            const events = wired.map(wire.fromWire)
+            const wrong = checkStore(store) ?? checkStream(eventStreamId) ?? checkExpectedVersion(expectedVersion) ??
+              checkAppended(store, eventStreamId, events)
+            return wrong === undefined
+              ? storage.append(store, { eventStreamId, expectedVersion, events })
+              : Effect.fail(wrong)
+          }).pipe(
+            Effect.match({
+              onSuccess: (version) => [index, version] as const,
+              onFailure: (error) => [index, error] as const
+            }),
+            Effect.map((result) => {
+              Queue.offerUnsafe(results, result)
+              if (--left === 0) Queue.endUnsafe(results)
+            })
+          )
+        for (const [index, append] of appends.entries()) {
+          yield* Effect.forkScoped(one(append, index), { startImmediately: true })
+        }
+        return results
       }),
     Link: ({ eventIds, eventStreamId, expectedVersion, store }, caller) =>
       within(caller, store, ["append"], "linkToStream", () =>
@@ -209,11 +241,11 @@ export const make = ({ breaker, clock, sessionOf, storage, stores }: Serving) =>
             cursor: eventStreamId === all ? event.globalPosition : event.link?.eventNumber ?? event.eventNumber,
             event
           }))
-          const { count: sent, text } = wire.encode(placed, maxAnswer)
+          const { count: sent, events: encoded } = wire.encode(placed, maxAnswer)
           const last = placed[sent - 1]
           const isAll = last === undefined || sent === count || (sent === placed.length && placed.length < asked)
           const next = isAll ? -1 : last.cursor + (direction === "forward" ? 1 : -1)
-          return { events: text, next: next < 0 ? null : next }
+          return { events: encoded, next: next < 0 ? null : next }
         })),
     StreamInfo: ({ eventStreamId, store }, caller) =>
       within(caller, store, ["read", "append", "subscribe"], "streamInfo", () =>
@@ -251,11 +283,11 @@ export const make = ({ breaker, clock, sessionOf, storage, stores }: Serving) =>
             checkCount("limit", limit, 1)
           )
           const page = yield* storage.scan(store, selector, after, Math.min(limit, maxRead))
-          const { count, text } = wire.encode(page.events, maxAnswer)
+          const { count, events } = wire.encode(page.events, maxAnswer)
           const last = page.events[count - 1]
           return count === page.events.length || last === undefined
-            ? { events: text, scannedTo: page.scannedTo, atEnd: page.atEnd }
-            : { events: text, scannedTo: last.cursor, atEnd: false }
+            ? { events, scannedTo: page.scannedTo, atEnd: page.atEnd }
+            : { events, scannedTo: last.cursor, atEnd: false }
         })),
     Watch: ({ store }, caller) =>
       Stream.unwrap(Effect.gen(function*() {

@@ -19,6 +19,7 @@ import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
@@ -27,7 +28,7 @@ import { EventStoreError, NoGatewayWorkers, StoreUnavailable } from "../../Event
 import { Welcome, type WorkerInfo } from "../../GatewayRpcs.ts"
 import { failure } from "../checks.ts"
 import { Breaker } from "./breaker.ts"
-import { type Client, type Connection, open } from "./connection.ts"
+import { type Connection, open } from "./connection.ts"
 
 export interface PoolOptions {
   readonly urls: ReadonlyArray<string>
@@ -44,8 +45,11 @@ export interface Asking {
   readonly store: string
   /** What is said of it when it is not answered. */
   readonly operation: string
-  /** Whether asking twice is the same as asking once. */
-  readonly repeatable: boolean
+  /**
+   * Reads are asked of another worker when theirs is lost, and so is what is recognised when it is asked for again; what is
+   * neither is asked for once.
+   */
+  readonly kind: "read" | "recognised" | "once"
 }
 
 /** A worker, as far as this client has to do with it. */
@@ -84,11 +88,11 @@ const decodeError = Schema.decodeUnknownOption(Schema.toCodecJson(EventStoreErro
 
 export interface Pool {
   /**
-   * Asks some worker. `uncertain` tells whether it was asked before, by somebody who may have been heard.
+   * Asks some worker. `uncertain` tells whether one was asked before that may have heard it.
    */
   readonly ask: <A>(
     asking: Asking,
-    f: (client: Client, uncertain: boolean) => Effect.Effect<A, unknown>
+    f: (connection: Connection, uncertain: boolean) => Effect.Effect<A, unknown>
   ) => Effect.Effect<A, EventStoreError>
   /** A worker and the connection to it, for what has to stay with it. */
   readonly connect: (store: string, operation: string) => Effect.Effect<Connection, EventStoreError>
@@ -106,6 +110,7 @@ export const make = Effect.fnUntraced(function*(
   let trouble = "none of them was reached yet"
 
   const now = () => clock.currentTimeMillisUnsafe()
+  const none: ReadonlySet<Worker> = new Set()
 
   // ---------------------------------------------------------------------------------------------- finding them
 
@@ -173,16 +178,22 @@ export const make = Effect.fnUntraced(function*(
 
   // ---------------------------------------------------------------------------------------------- choosing one
 
-  const choose = Effect.fnUntraced(function*(store: string, without: ReadonlySet<Worker>) {
-    const candidates = Array.from(workers.values()).filter((worker) =>
-      worker.serves(store) && !without.has(worker) && breaker.isClosed(worker.info.id, now())
-    )
+  let turn = 0
+
+  const choose = (store: string, without: ReadonlySet<Worker>): Worker | undefined => {
+    const candidates: Array<Worker> = []
+    for (const worker of workers.values()) {
+      if (worker.serves(store) && !without.has(worker) && breaker.isClosed(worker.info.id, now())) {
+        candidates.push(worker)
+      }
+    }
     if (candidates.length < 2) return candidates[0]
-    const first = yield* Random.nextIntBetween(0, candidates.length)
-    const second = (first + 1 + (yield* Random.nextIntBetween(0, candidates.length - 1))) % candidates.length
-    const [a, b] = [candidates[first], candidates[second]]
+    // Two that are next to each other in some order, each pair as often as every other.
+    turn = (turn + 1) % 0x7fffffff
+    const step = 1 + Math.floor(turn / candidates.length) % (candidates.length - 1)
+    const [a, b] = [candidates[turn % candidates.length], candidates[(turn + step) % candidates.length]]
     return a !== undefined && b !== undefined && b.busy < a.busy ? b : a
-  })
+  }
 
   const connectionTo = (worker: Worker) =>
     Effect.suspend(() => {
@@ -197,7 +208,8 @@ export const make = Effect.fnUntraced(function*(
           limits,
           makeWebSocket,
           scope,
-          openTimeout: Duration.millis(Math.min(timeoutMillis, 2000))
+          openTimeout: Duration.millis(Math.min(timeoutMillis, 2000)),
+          timeoutMillis
         })
         worker.connection = connection
         yield* Effect.forkIn(
@@ -219,117 +231,137 @@ export const make = Effect.fnUntraced(function*(
   const attempt = <A>(
     worker: Worker,
     store: string,
-    millis: number,
-    f: (client: Client) => Effect.Effect<A, unknown>
+    f: (connection: Connection) => Effect.Effect<A, unknown>
   ): Effect.Effect<A, EventStoreError | Lost> =>
-    Effect.flatMap(
-      Effect.mapError(
-        connectionTo(worker),
-        (error): Lost => ({ _tag: "NotSent", detail: `${worker.info.url}: ${error.message}` })
-      ),
-      (connection) =>
-        connection.admitted(
-          store,
-          Effect.suspend(() => {
-            worker.inFlight++
-            return Effect.ensuring(
-              f(connection.client),
-              Effect.sync(() => {
-                worker.inFlight--
-              })
-            )
-          })
-        ).pipe(
-          Effect.catchCause((cause): Effect.Effect<never, EventStoreError | Lost> => {
-            const error = Option.getOrUndefined(Cause.findErrorOption(cause))
-            if (error instanceof EventStoreError) return Effect.fail(error)
-            return Effect.fail({ _tag: "Unknown", detail: `${worker.info.url}: ${describe(cause)}` })
-          })
-        )
-    ).pipe(
-      Effect.timeoutOrElse({
-        duration: Duration.millis(millis),
-        orElse: (): Effect.Effect<never, Lost> =>
-          Effect.fail({ _tag: "Unknown", detail: `${worker.info.url} has not answered within ${millis} ms` })
-      })
+    Effect.suspend(() => {
+      const { connection } = worker
+      if (connection?.isOpen() === true) return exchange(worker, connection, store, f)
+      return connectionTo(worker).pipe(
+        Effect.mapError((error): Lost => ({ _tag: "NotSent", detail: `${worker.info.url}: ${error.message}` })),
+        Effect.flatMap((connection) => exchange(worker, connection, store, f))
+      )
+    })
+
+  const exchange = <A>(
+    worker: Worker,
+    connection: Connection,
+    store: string,
+    f: (connection: Connection) => Effect.Effect<A, unknown>
+  ): Effect.Effect<A, EventStoreError | Lost> =>
+    Effect.acquireUseRelease(
+      Effect.map(connection.admission.enter(store), () => {
+        worker.inFlight++
+      }),
+      () =>
+        Effect.catchCause(f(connection), (cause): Effect.Effect<never, EventStoreError | Lost> => {
+          const error = Option.getOrUndefined(Cause.findErrorOption(cause))
+          if (error instanceof EventStoreError) return Effect.fail(error)
+          return Effect.fail({ _tag: "Unknown", detail: `${worker.info.url}: ${describe(cause)}` })
+        }),
+      () =>
+        Effect.sync(() => {
+          worker.inFlight--
+          connection.admission.leave(store)
+        })
     )
 
   const noWorkers = (store: string, started: number) =>
     failure(new NoGatewayWorkers({ store, waitedMillis: now() - started, detail: trouble }))
 
+  /** The way of nearly all requests: there is a worker, and it answers. */
   const ask: Pool["ask"] = (asking, f) =>
-    Effect.gen(function*() {
-      const { operation, repeatable, store } = asking
+    Effect.suspend(() => {
+      const worker = choose(asking.store, none)
+      if (worker === undefined) return persist(asking, f, now(), undefined)
+      const { id } = worker.info
       const started = now()
+      breaker.admits(id, started)
+      return Effect.matchCauseEffect(attempt(worker, asking.store, (connection) => f(connection, false)), {
+        onSuccess: (answer) => {
+          breaker.succeeded(id)
+          return Effect.succeed(answer)
+        },
+        onFailure: (cause) => {
+          const error = Option.getOrUndefined(Cause.findErrorOption(cause))
+          if (error instanceof EventStoreError && error.reason._tag !== "Overloaded") {
+            breaker.succeeded(id)
+            return Effect.fail(error)
+          }
+          if (error !== undefined) return persist(asking, f, started, { worker, error })
+          breaker.forgotten(id)
+          return Effect.failCause(cause) as Effect.Effect<never>
+        }
+      })
+    })
+
+  /** What is done when the first worker has not answered, or there is none. */
+  const persist = <A>(
+    { kind, operation, store }: Asking,
+    f: (connection: Connection, uncertain: boolean) => Effect.Effect<A, unknown>,
+    started: number,
+    before: { readonly worker: Worker; readonly error: EventStoreError | Lost } | undefined
+  ): Effect.Effect<A, EventStoreError> =>
+    Effect.gen(function*() {
       const deadline = started + timeoutMillis
       /** Those that have too much to do already. */
       const refused = new Set<Worker>()
       let overloaded: EventStoreError | undefined
       let uncertain = false
       let pause = 10
-      const unanswered = (detail: string, mayBeDone: boolean) =>
-        failure(new StoreUnavailable({ store, operation, detail, mayBeDone }))
+      let failed = before
+      const unanswered = (detail: string) =>
+        failure(new StoreUnavailable({ store, operation, detail, mayBeDone: uncertain && kind !== "read" }))
       while (true) {
+        if (failed !== undefined) {
+          const { error, worker } = failed
+          failed = undefined
+          const { id } = worker.info
+          if (error instanceof EventStoreError) {
+            breaker.succeeded(id)
+            if (error.reason._tag !== "Overloaded") return yield* error
+            refused.add(worker)
+            overloaded = error
+          } else {
+            breaker.failed(id, now())
+            trouble = error.detail
+            uncertain = uncertain || error._tag === "Unknown"
+            if (uncertain && kind === "once") return yield* unanswered(error.detail)
+            // It may be that the worker does not want this client any more.
+            if (error._tag === "NotSent") yield* refresh
+          }
+        }
         const left = deadline - now()
-        const worker = left > 0 ? yield* choose(store, refused) : undefined
+        const worker = left > 0 ? choose(store, refused) : undefined
         if (worker === undefined) {
           if (overloaded !== undefined) return yield* overloaded
-          if (left <= pause) {
-            return yield* uncertain
-              ? unanswered(trouble, !repeatable || operation === "appendEvents")
-              : noWorkers(store, started)
-          }
+          if (left <= pause) return yield* uncertain ? unanswered(trouble) : noWorkers(store, started)
           yield* refresh
-          if ((yield* choose(store, refused)) !== undefined) continue
+          if (choose(store, refused) !== undefined) continue
           yield* Effect.sleep(Duration.millis(pause * (yield* Random.nextBetween(0.5, 1))))
           pause = Math.min(pause * 2, 500)
           continue
         }
-        const { id } = worker.info
-        breaker.admits(id, now())
-        const answer = yield* Effect.onInterrupt(
-          Effect.exit(attempt(worker, store, left, (client) => f(client, uncertain))),
-          () => Effect.sync(() => breaker.forgotten(id))
+        breaker.admits(worker.info.id, now())
+        const again = uncertain
+        const answer = yield* attempt(worker, store, (connection) => f(connection, again)).pipe(
+          Effect.timeoutOrElse({
+            duration: Duration.millis(left),
+            orElse: () => Effect.fail<Lost>({ _tag: "Unknown", detail: `${worker.info.url} has not answered in time` })
+          }),
+          Effect.onInterrupt(() => Effect.sync(() => breaker.forgotten(worker.info.id))),
+          Effect.result
         )
-        if (Exit.isSuccess(answer)) {
-          breaker.succeeded(id)
-          return answer.value
+        if (Result.isSuccess(answer)) {
+          breaker.succeeded(worker.info.id)
+          return answer.success
         }
-        const error = Option.getOrUndefined(Cause.findErrorOption(answer.cause))
-        if (error === undefined) return yield* Effect.failCause(answer.cause) as Effect.Effect<never>
-        if (error instanceof EventStoreError) {
-          breaker.succeeded(id)
-          if (error.reason._tag !== "Overloaded") return yield* error
-          refused.add(worker)
-          overloaded = error
-          continue
-        }
-        breaker.failed(id, now())
-        trouble = error.detail
-        if (error._tag === "Unknown") {
-          if (!repeatable) return yield* unanswered(error.detail, true)
-          uncertain = true
-        } else {
-          // It may be that the worker does not want this client any more.
-          yield* refresh
-        }
+        failed = { worker, error: answer.failure }
       }
     })
 
   return {
     ask,
-    connect: (store, operation) =>
-      Effect.flatMap(
-        ask({ store, operation, repeatable: true }, (client) => Effect.succeed(client)),
-        (client) => {
-          for (const { connection } of workers.values()) {
-            if (connection?.client === client) return Effect.succeed(connection)
-          }
-          return Effect.fail(
-            failure(new StoreUnavailable({ store, operation, detail: "the worker was lost", mayBeDone: false }))
-          )
-        }
-      ),
+    connect: (store, operation) => ask({ store, operation, kind: "read" }, (connection) => Effect.succeed(connection)),
     workers: Effect.gen(function*() {
       const started = now()
       let pause = 10

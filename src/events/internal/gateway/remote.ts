@@ -13,6 +13,7 @@ import * as RpcClientError from "effect/rpc/RpcClientError"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { EventStoreError, type ExpectedVersion } from "../../EventStoreError.ts"
+import type { Append } from "../../GatewayRpcs.ts"
 import type { RecordedEvent, StreamInfo } from "../../RecordedEvent.ts"
 import { Signal } from "../signal.ts"
 import type { Checkpointed, Claim, Claimed, EventStorage } from "../storage.ts"
@@ -50,11 +51,15 @@ export const make = Effect.fnUntraced(function*(
 
   /** Asks for something that may be asked for twice. */
   const read = <A>(store: string, operation: string, f: (client: Client) => Effect.Effect<A, unknown>) =>
-    pool.ask({ store, operation, repeatable: true }, f)
+    pool.ask({ store, operation, kind: "read" }, ({ client }) => f(client))
+
+  /** Changes something in a way that may be done twice. */
+  const repeat = <A>(store: string, operation: string, f: (client: Client) => Effect.Effect<A, unknown>) =>
+    pool.ask({ store, operation, kind: "recognised" }, ({ client }) => f(client))
 
   /** Asks for something that is done with the first answer, and told as uncertain where there is none. */
   const once = <A>(store: string, operation: string, f: (client: Client) => Effect.Effect<A, unknown>) =>
-    pool.ask({ store, operation, repeatable: false }, f)
+    pool.ask({ store, operation, kind: "once" }, ({ client }) => f(client))
 
   // ---------------------------------------------------------------------------------------------- appending
 
@@ -80,11 +85,12 @@ export const make = Effect.fnUntraced(function*(
     asking: Asking,
     eventStreamId: string,
     ids: ReadonlyArray<string>,
-    f: (client: Client, uncertain: boolean) => Effect.Effect<number, unknown>
+    f: (connection: Connection, uncertain: boolean) => Effect.Effect<number, unknown>
   ): Effect.Effect<number, EventStoreError> =>
-    pool.ask(asking, (client, uncertain) => {
-      const asked = f(client, uncertain)
+    pool.ask(asking, (connection, uncertain) => {
+      const asked = f(connection, uncertain)
       if (!uncertain) return asked
+      const { client } = connection
       return Effect.catch(asked, (error): Effect.Effect<number, unknown> => {
         const first = error instanceof EventStoreError ? firstOf(error, eventStreamId, ids) : undefined
         if (first === undefined || first < 0) return Effect.fail(error)
@@ -101,18 +107,14 @@ export const make = Effect.fnUntraced(function*(
     if (first === undefined) return Effect.die(new Error("an append of nothing"))
     const ids = events.map(({ id }) => id)
     return recognised(
-      { store, operation: "appendEvents", repeatable: true },
+      { store, operation: "appendEvents", kind: "recognised" },
       eventStreamId,
       ids,
-      (client, uncertain) => {
+      (connection, again) => {
+        // By the second time somebody may have used them.
         const given = ([id, , ...fields]: wire.WireEvent): wire.WireEvent => [id, true, ...fields]
-        return client("Append", {
-          store,
-          eventStreamId,
-          expectedVersion,
-          // By the second time somebody may have used them.
-          events: uncertain ? [given(first), ...rest.map(given)] : [first, ...rest]
-        })
+        const sent: typeof Append.Type[2] = again ? [given(first), ...rest.map(given)] : [first, ...rest]
+        return connection.append(store, [eventStreamId, expectedVersion, sent])
       }
     )
   }
@@ -126,10 +128,10 @@ export const make = Effect.fnUntraced(function*(
     const [first, ...rest] = eventIds
     if (first === undefined) return Effect.die(new Error("a link to nothing"))
     return recognised(
-      { store, operation: "linkToStream", repeatable: true },
+      { store, operation: "linkToStream", kind: "recognised" },
       eventStreamId,
       eventIds,
-      (client) => client("Link", { store, eventStreamId, expectedVersion, eventIds: [first, ...rest] })
+      ({ client }) => client("Link", { store, eventStreamId, expectedVersion, eventIds: [first, ...rest] })
     )
   }
 
@@ -276,7 +278,7 @@ export const make = Effect.fnUntraced(function*(
     ownersOf: (store) => watchOf(store).owners,
 
     save: (store, name, selector, position) =>
-      read(store, "saveSubscription", (client) => client("SaveSubscription", { store, name, selector, position })),
+      repeat(store, "saveSubscription", (client) => client("SaveSubscription", { store, name, selector, position })),
     remove: (store, name, selector) =>
       once(
         store,

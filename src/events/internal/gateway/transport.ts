@@ -21,6 +21,7 @@ import { Gathering } from "../../../member/internal/gathering.ts"
 import { EventStoreError, MalformedRequest } from "../../EventStoreError.ts"
 import { failure } from "../checks.ts"
 import type { Session } from "./clients.ts"
+import { answerText } from "./wire.ts"
 
 /** How many characters of answers go in one frame, where one answer alone is not longer. */
 const maxFrame = 256 * 1024
@@ -210,7 +211,7 @@ export const make: Effect.Effect<Transport, never, Scope.Scope> = Effect.gen(fun
           yield* Effect.yieldNow
           let frame = ""
           for (const response of outbox.takeUnsafe(1024)) {
-            const text = JSON.stringify(response)
+            const text = answerText(response)
             if (frame.length + text.length > maxFrame && frame.length > 0) {
               yield* writer.write(`[${frame}]`)
               frame = ""
@@ -279,7 +280,7 @@ export const make: Effect.Effect<Transport, never, Scope.Scope> = Effect.gen(fun
       }
       if (connection.requests.size > 0) yield* Deferred.await(done)
       gone(connection)
-      return JSON.stringify(responses)
+      return `[${responses.map(answerText).join(",")}]`
     }).pipe(Effect.scoped)
 
   yield* Effect.addFinalizer(() => Effect.sync(() => connections.clear()))

@@ -2,6 +2,8 @@
  * Events on the wire: each an array of its fields in a fixed order, many of them a JSON array, and all of that one text.
  */
 import * as DateTime from "effect/DateTime"
+import * as Predicate from "effect/Predicate"
+import type { FromServerEncoded } from "effect/rpc/RpcMessage"
 import type * as Schema from "effect/Schema"
 import type { Metadata, RecordedEvent } from "../../RecordedEvent.ts"
 import type { EncodedEvent, Placed } from "../storage.ts"
@@ -24,62 +26,83 @@ type Wire = readonly [
   link: readonly [eventStreamId: string, eventNumber: number] | null
 ]
 
-const textOf = ({ cursor, event }: Placed): string => {
-  const wire: Wire = [
-    cursor,
-    event.eventStreamId,
-    event.eventNumber,
-    event.globalPosition,
-    event.eventId,
-    event.eventType,
-    event.data,
-    event.metadata,
-    event.dataContentType === json ? null : event.dataContentType,
-    event.metadataContentType === json ? null : event.metadataContentType,
-    event.createdEpoch,
-    event.link === undefined ? null : [event.link.eventStreamId, event.link.eventNumber]
-  ]
-  return JSON.stringify(wire)
-}
+const wireOf = ({ cursor, event }: Placed): Wire => [
+  cursor,
+  event.eventStreamId,
+  event.eventNumber,
+  event.globalPosition,
+  event.eventId,
+  event.eventType,
+  event.data,
+  event.metadata,
+  event.dataContentType === json ? null : event.dataContentType,
+  event.metadataContentType === json ? null : event.metadataContentType,
+  event.createdEpoch,
+  event.link === undefined ? null : [event.link.eventStreamId, event.link.eventNumber]
+]
 
 const placedOf = (wire: Wire): Placed => {
-  const [cursor, eventStreamId, eventNumber, globalPosition, eventId, eventType, data, metadata] = wire
-  const [, , , , , , , , dataContentType, metadataContentType, createdEpoch, link] = wire
+  const link = wire[11]
   const event: RecordedEvent = {
-    eventStreamId,
-    eventNumber,
-    globalPosition,
-    eventId,
-    eventType,
-    data,
-    metadata,
-    dataContentType: dataContentType ?? json,
-    metadataContentType: metadataContentType ?? json,
-    created: DateTime.makeUnsafe(Math.floor(createdEpoch / 1000)),
-    createdEpoch,
+    eventStreamId: wire[1],
+    eventNumber: wire[2],
+    globalPosition: wire[3],
+    eventId: wire[4],
+    eventType: wire[5],
+    data: wire[6],
+    metadata: wire[7],
+    dataContentType: wire[8] ?? json,
+    metadataContentType: wire[9] ?? json,
+    created: DateTime.makeUnsafe(Math.floor(wire[10] / 1000)),
+    createdEpoch: wire[10],
     ...(link === null ? {} : { link: { eventStreamId: link[0], eventNumber: link[1] } })
   }
-  return { cursor, event }
+  return { cursor: wire[0], event }
+}
+
+/** JSON that is text already, and goes into the text of an answer as it is. */
+export class JsonText {
+  readonly text: string
+
+  constructor(text: string) {
+    this.text = text
+  }
 }
 
 /** As many of these as make up to `limit` characters, and at least one: their text, and how many they are. */
 export const encode = (
   events: ReadonlyArray<Placed>,
   limit: number
-): { readonly text: string; readonly count: number } => {
+): { readonly events: JsonText; readonly count: number } => {
+  const all = JSON.stringify(events.map(wireOf))
+  if (all.length <= limit || events.length < 2) return { events: new JsonText(all), count: events.length }
   const texts: Array<string> = []
   let length = 0
   for (const placed of events) {
-    const text = textOf(placed)
+    const text = JSON.stringify(wireOf(placed))
     if (texts.length > 0 && length + text.length > limit) break
     length += text.length
     texts.push(text)
   }
-  return { text: `[${texts.join(",")}]`, count: texts.length }
+  return { events: new JsonText(`[${texts.join(",")}]`), count: texts.length }
 }
 
-/** A worker has made the text, of what a store gave it. */
-export const decode = (text: string): ReadonlyArray<Placed> => (JSON.parse(text) as ReadonlyArray<Wire>).map(placedOf)
+/** A worker has made them, of what a store gave it. */
+export const decode = (events: unknown): ReadonlyArray<Placed> => (events as ReadonlyArray<Wire>).map(placedOf)
+
+/** An answer as text. */
+export const answerText = (response: FromServerEncoded): string => {
+  if (response._tag === "Exit" && response.exit._tag === "Success") {
+    const { value } = response.exit
+    if (Predicate.hasProperty(value, "events") && value.events instanceof JsonText) {
+      const rest = JSON.stringify({ ...value, events: undefined }).slice(1)
+      return `{"_tag":"Exit","requestId":${
+        JSON.stringify(response.requestId)
+      },"exit":{"_tag":"Success","value":{"events":${value.events.text},${rest}}}`
+    }
+  }
+  return JSON.stringify(response)
+}
 
 export type WireEvent = readonly [
   id: string,
