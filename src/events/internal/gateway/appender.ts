@@ -5,7 +5,9 @@
  * counts as under way until the first of its appends is decided: one that has to wait for its stream keeps nobody else waiting.
  */
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
@@ -15,12 +17,14 @@ import type { Append } from "../../GatewayRpcs.ts"
 import type { Client } from "./connection.ts"
 
 /** How many appends, and how many characters of events, go in one request. */
-const maxAppends = 64
+const maxAppends = 128
 const maxLength = 256 * 1024
 
-/** How many requests may be under way before the next ones gather, and for how long one that hears nothing counts. */
-const maxUnderWay = 2
-const patience = "20 millis"
+/** How many requests may be under way while there is enough for another one. Of what is less, one. */
+const maxUnderWay = 4
+
+/** For how many times the usual time a request that hears nothing counts as under way, and for how long at least and at most. */
+const patience = { times: 4, leastMillis: 20, mostMillis: 1000 }
 
 export type WireAppend = typeof Append.Type
 
@@ -34,10 +38,11 @@ interface Waiting {
 const lengthOf = ([, , events]: WireAppend): number =>
   events.reduce((sum, [, , , data, metadata]) => sum + data.length + (metadata?.length ?? 0), 0)
 
-export type Append1 = (store: string, append: WireAppend) => Effect.Effect<number, unknown>
+export type Appender = (store: string, append: WireAppend) => Effect.Effect<number, unknown>
 
-export const make = Effect.fnUntraced(function*(client: Client): Effect.fn.Return<Append1, never, Scope.Scope> {
+export const make = Effect.fnUntraced(function*(client: Client): Effect.fn.Return<Appender, never, Scope.Scope> {
   const scope = yield* Effect.scope
+  const clock = yield* Clock.Clock
   const queue = new Gathering<Waiting>()
   const settle = (waiting: Waiting | undefined, outcome: Effect.Effect<number, unknown>): void => {
     const resume = waiting?.settle
@@ -91,13 +96,16 @@ export const make = Effect.fnUntraced(function*(client: Client): Effect.fn.Retur
     return group
   }
 
+  /** How long it takes, for some time past, until something is heard. */
+  let usualMillis = 5
   const underWay: Array<Deferred.Deferred<void>> = []
   yield* Effect.gen(function*() {
     yield* queue.some
-    while (underWay.length >= maxUnderWay) {
+    while (underWay.length >= (queue.size < maxAppends ? 1 : maxUnderWay)) {
       const oldest = underWay.shift()
       if (oldest !== undefined && !Deferred.isDoneUnsafe(oldest)) {
-        yield* Effect.timeoutOption(Deferred.await(oldest), patience)
+        const millis = Math.min(Math.max(usualMillis * patience.times, patience.leastMillis), patience.mostMillis)
+        yield* Effect.timeoutOption(Deferred.await(oldest), Duration.millis(millis))
       }
     }
     yield* Effect.yieldNow
@@ -106,6 +114,13 @@ export const make = Effect.fnUntraced(function*(client: Client): Effect.fn.Retur
     if (store === undefined) return
     const heard = Deferred.makeUnsafe<void>()
     underWay.push(heard)
+    const sent = clock.currentTimeMillisUnsafe()
+    yield* Effect.forkIn(
+      Effect.map(Deferred.await(heard), () => {
+        usualMillis += (clock.currentTimeMillisUnsafe() - sent - usualMillis) / 8
+      }),
+      scope
+    )
     yield* Effect.forkIn(send(store, group, heard), scope, { startImmediately: true })
   }).pipe(Effect.forever, Effect.forkIn(scope))
 

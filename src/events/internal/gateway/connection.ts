@@ -22,7 +22,7 @@ import { EventStoreError, RequestTooLarge } from "../../EventStoreError.ts"
 import { GatewayRpcs, type Welcome } from "../../GatewayRpcs.ts"
 import { failure } from "../checks.ts"
 import { Admission } from "./admission.ts"
-import { type Append1, make as makeAppender } from "./appender.ts"
+import { type Appender, make as makeAppender } from "./appender.ts"
 
 /** How often a sign of life is asked for, and for how long none may come. */
 const pulseMillis = 1000
@@ -35,7 +35,7 @@ export type Client = RpcClient.RpcClient.Flat<RpcGroup.Rpcs<typeof GatewayRpcs>,
 
 export interface Connection {
   readonly client: Client
-  readonly append: Append1
+  readonly append: Appender
   /** How many more requests may be in flight. */
   readonly admission: Admission
   readonly isOpen: () => boolean

@@ -236,14 +236,17 @@ export const make = ({ breaker, clock, sessionOf, storage, stores }: Serving) =>
             checkCount("count", count, 1)
           )
           const asked = Math.min(count, maxRead)
-          const events = yield* storage.read(store, eventStreamId, start, asked, direction)
-          const placed = events.map((event) => ({
-            cursor: eventStreamId === all ? event.globalPosition : event.link?.eventNumber ?? event.eventNumber,
-            event
-          }))
-          const { count: sent, events: encoded } = wire.encode(placed, maxAnswer)
-          const last = placed[sent - 1]
-          const isAll = last === undefined || sent === count || (sent === placed.length && placed.length < asked)
+          const texts = storage.readText === undefined
+            ? (yield* storage.read(store, eventStreamId, start, asked, direction)).map((event) =>
+              wire.toText({
+                cursor: eventStreamId === all ? event.globalPosition : event.link?.eventNumber ?? event.eventNumber,
+                event
+              })
+            )
+            : yield* storage.readText(store, eventStreamId, start, asked, direction)
+          const { count: sent, events: encoded } = wire.encode(texts, maxAnswer)
+          const last = texts[sent - 1]
+          const isAll = last === undefined || sent === count || (sent === texts.length && texts.length < asked)
           const next = isAll ? -1 : last.cursor + (direction === "forward" ? 1 : -1)
           return { events: encoded, next: next < 0 ? null : next }
         })),
@@ -283,7 +286,7 @@ export const make = ({ breaker, clock, sessionOf, storage, stores }: Serving) =>
             checkCount("limit", limit, 1)
           )
           const page = yield* storage.scan(store, selector, after, Math.min(limit, maxRead))
-          const { count, events } = wire.encode(page.events, maxAnswer)
+          const { count, events } = wire.encode(page.events.map(wire.toText), maxAnswer)
           const last = page.events[count - 1]
           return count === page.events.length || last === undefined
             ? { events, scannedTo: page.scannedTo, atEnd: page.atEnd }

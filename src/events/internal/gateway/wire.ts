@@ -6,7 +6,7 @@ import * as Predicate from "effect/Predicate"
 import type { FromServerEncoded } from "effect/rpc/RpcMessage"
 import type * as Schema from "effect/Schema"
 import type { Metadata, RecordedEvent } from "../../RecordedEvent.ts"
-import type { EncodedEvent, Placed } from "../storage.ts"
+import type { EncodedEvent, Placed, PlacedText } from "../storage.ts"
 
 const json = "application/json"
 
@@ -69,17 +69,42 @@ export class JsonText {
   }
 }
 
+/** The same text, of an event whose data and metadata are text already. */
+export const textOf = (
+  cursor: number,
+  eventStreamId: string,
+  eventNumber: number,
+  globalPosition: number,
+  eventId: string,
+  eventType: string,
+  data: string,
+  metadata: string | null,
+  contentTypes: readonly [data: string | null, metadata: string | null],
+  createdEpoch: number,
+  link: readonly [eventStreamId: string, eventNumber: number] | null
+): PlacedText => {
+  const [dataType, metadataType] = contentTypes
+  const types = dataType === null && metadataType === null ? "null,null" : JSON.stringify(contentTypes).slice(1, -1)
+  const names = `${JSON.stringify(eventStreamId)},${eventNumber},${globalPosition},"${eventId}",${
+    JSON.stringify(eventType)
+  }`
+  const linked = link === null ? "null" : JSON.stringify(link)
+  return { cursor, text: `[${cursor},${names},${data},${metadata ?? "{}"},${types},${createdEpoch},${linked}]` }
+}
+
+export const toText = (placed: Placed): PlacedText => ({
+  cursor: placed.cursor,
+  text: JSON.stringify(wireOf(placed))
+})
+
 /** As many of these as make up to `limit` characters, and at least one: their text, and how many they are. */
 export const encode = (
-  events: ReadonlyArray<Placed>,
+  events: ReadonlyArray<PlacedText>,
   limit: number
 ): { readonly events: JsonText; readonly count: number } => {
-  const all = JSON.stringify(events.map(wireOf))
-  if (all.length <= limit || events.length < 2) return { events: new JsonText(all), count: events.length }
   const texts: Array<string> = []
   let length = 0
-  for (const placed of events) {
-    const text = JSON.stringify(wireOf(placed))
+  for (const { text } of events) {
     if (texts.length > 0 && length + text.length > limit) break
     length += text.length
     texts.push(text)
