@@ -51,6 +51,8 @@ export const make = Effect.fnUntraced(function*(client: Client): Effect.fn.Retur
     resume(outcome)
   }
 
+  const brokenOff = Effect.failCause(Cause.interrupt())
+
   /** One request: resolves `heard` when something was heard of it. */
   const send = (store: string, group: ReadonlyArray<Waiting>, heard: Deferred.Deferred<void>) => {
     const [first, ...rest] = group.map(({ append }) => append)
@@ -109,23 +111,40 @@ export const make = Effect.fnUntraced(function*(client: Client): Effect.fn.Retur
       }
     }
     yield* Effect.yieldNow
-    const group = formed()
-    const store = group[0]?.store
-    if (store === undefined) return
-    const heard = Deferred.makeUnsafe<void>()
-    underWay.push(heard)
-    const sent = clock.currentTimeMillisUnsafe()
-    yield* Effect.forkIn(
-      Effect.map(Deferred.await(heard), () => {
-        usualMillis += (clock.currentTimeMillisUnsafe() - sent - usualMillis) / 8
-      }),
-      scope
-    )
-    yield* Effect.forkIn(send(store, group, heard), scope, { startImmediately: true })
+    // What was taken is sent, or settled, whatever happens in between.
+    yield* Effect.uninterruptible(Effect.suspend(() => {
+      const group = formed()
+      const store = group[0]?.store
+      if (store === undefined) return Effect.void
+      const heard = Deferred.makeUnsafe<void>()
+      underWay.push(heard)
+      const sent = clock.currentTimeMillisUnsafe()
+      return Effect.forkIn(Effect.interruptible(send(store, group, heard)), scope, { startImmediately: true }).pipe(
+        Effect.andThen(
+          Deferred.await(heard).pipe(
+            Effect.map(() => {
+              usualMillis += (clock.currentTimeMillisUnsafe() - sent - usualMillis) / 8
+            }),
+            Effect.interruptible,
+            Effect.forkIn(scope)
+          )
+        )
+      )
+    }))
   }).pipe(Effect.forever, Effect.forkIn(scope))
+
+  // What nobody will send any more was not sent: it is as if the worker had broken it off.
+  let isClosed = false
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      isClosed = true
+      for (const waiting of queue.takeUnsafe(Number.MAX_SAFE_INTEGER)) settle(waiting, brokenOff)
+    })
+  )
 
   return (store, append) =>
     Effect.callback<number, unknown>((resume) => {
+      if (isClosed) return resume(brokenOff)
       const waiting: Waiting = { store, append, length: lengthOf(append), settle: resume }
       queue.add(waiting)
       return Effect.sync(() => {

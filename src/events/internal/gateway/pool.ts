@@ -252,12 +252,14 @@ export const make = Effect.fnUntraced(function*(
       Effect.map(connection.admission.enter(store), () => {
         worker.inFlight++
       }),
-      () =>
-        Effect.catchCause(f(connection), (cause): Effect.Effect<never, EventStoreError | Lost> => {
-          const error = Option.getOrUndefined(Cause.findErrorOption(cause))
-          if (error instanceof EventStoreError) return Effect.fail(error)
-          return Effect.fail({ _tag: "Unknown", detail: `${worker.info.url}: ${describe(cause)}` })
-        }),
+      (): Effect.Effect<A, EventStoreError | Lost> =>
+        !connection.isOpen()
+          ? Effect.fail({ _tag: "NotSent", detail: `${worker.info.url}: the connection was lost` })
+          : Effect.catchCause(f(connection), (cause): Effect.Effect<never, EventStoreError | Lost> => {
+            const error = Option.getOrUndefined(Cause.findErrorOption(cause))
+            if (error instanceof EventStoreError) return Effect.fail(error)
+            return Effect.fail({ _tag: "Unknown", detail: `${worker.info.url}: ${describe(cause)}` })
+          }),
       () =>
         Effect.sync(() => {
           worker.inFlight--
