@@ -30,10 +30,12 @@ import type * as Scope from "effect/Scope"
  * @category errors
  */
 export class NodeLost extends Schema.TaggedError<NodeLost>("holdfast/durable/NodeLost")("NodeLost", {
-  node: Schema.Int
+  node: Schema.Int,
+  /** Why, as far as the storage knows. */
+  why: Schema.optionalKey(Schema.String)
 }) {
   override get message() {
-    return `node ${this.node} was declared dead: its lease ran out`
+    return `node ${this.node} was declared dead: ${this.why ?? "its lease ran out"}`
   }
 }
 
@@ -515,8 +517,11 @@ export interface NodeStorage {
     kinds: ReadonlyArray<string>,
     after: number
   ) => Effect.Effect<ReadonlyArray<Address & { readonly id: number }>, NodeLost>
-  /** The replies that wait for this node. They stay until they are forgotten. */
-  readonly replies: Effect.Effect<ReadonlyArray<Reply>, NodeLost>
+  /**
+   * The replies that wait for this node, to calls with this number and later ones: what is known to be over with is not looked through
+   * again. They stay until they are forgotten, and where there are many, a part of them has to be before the others come.
+   */
+  readonly replies: (from: number) => Effect.Effect<ReadonlyArray<Reply>, NodeLost>
   readonly forget: (replies: ReadonlyArray<Reply>) => Effect.Effect<void, NodeLost>
   /**
    * Puts messages for later that are due in line, as many as one statement should. Tells in how many milliseconds there will be

@@ -471,7 +471,7 @@ const joinStore = (store: Store, retentionMillis: number): Effect.Effect<NodeSto
         kill: (server, answer) => alive(() => store.kill(server, answer)),
         read: (lines) => alive(() => lines.map((line) => store.read(line.id, line.after, line.limit))),
         unattended: (kinds, after) => alive(() => store.unattended(id.current, kinds, after)),
-        replies: alive(() => Array.from(node.replies.values())),
+        replies: (from) => alive(() => Array.from(node.replies.values()).filter(({ call }) => call >= from)),
         forget: (replies) => alive(() => replies.forEach((reply) => node.replies.delete(reply.call))),
         deliverDue: alive(() => store.deliverDue()),
         mayLoseHints: false,

@@ -86,7 +86,7 @@ const join = Effect.fnUntraced(function*(
   const ids = new Set([engine.id()])
   yield* engine.onHint((payload) => hints.add(toHint(payload)))
 
-  const lost = () => new NodeLost({ node: engine.id() })
+  const lost = (node = engine.id()) => new NodeLost({ node, why: engine.whyLost() })
   /** The storage answers, or it is not there: what it says of our own statements is a mistake of ours. */
   const alive = <A>(effect: Effect.Effect<A, SqlError>): Effect.Effect<A, NodeLost> =>
     Effect.suspend(() => engine.isLost() ? Effect.fail(lost()) : Effect.orDie(effect))
@@ -189,7 +189,7 @@ const join = Effect.fnUntraced(function*(
         const written: Effect.Effect<ReadonlyArray<Verdict>, NodeLost> = parts.length === 0
           ? Effect.succeed([])
           : lane.commit(statementFor(parts), parts).pipe(
-            Effect.mapError(() => new NodeLost({ node })),
+            Effect.mapError(() => lost(node)),
             Effect.tap((verdicts) =>
               Effect.sync(() =>
                 parts.forEach((part, index) => {
@@ -244,7 +244,7 @@ const join = Effect.fnUntraced(function*(
         if (found === undefined) return Effect.succeed(undefined)
         const node = engine.id()
         return engine.lane().commit(killStatement, [{ id: found.id, answer }]).pipe(
-          Effect.mapError(() => new NodeLost({ node })),
+          Effect.mapError(() => lost(node)),
           Effect.map(([verdict]) => {
             for (const to of verdict?.told ?? []) engine.hint({ to, payload: replies })
             const killed = { id: found.id, version: verdict?.version ?? 0 }
@@ -264,14 +264,15 @@ const join = Effect.fnUntraced(function*(
         engine.query(statements.unattended.sql, statements.unattended.params(engine.id(), kinds, after)),
         statements.unattended.rows
       )),
-    replies: alive(
-      Effect.suspend(() =>
-        Effect.map(
-          engine.query(statements.replies.sql, statements.replies.params([...ids.add(engine.id())])),
-          statements.replies.rows
+    replies: (from) =>
+      alive(
+        Effect.suspend(() =>
+          Effect.map(
+            engine.query(statements.replies.sql, statements.replies.params([...ids.add(engine.id())], from)),
+            statements.replies.rows
+          )
         )
-      )
-    ),
+      ),
     forget: (replies) => alive(Effect.asVoid(engine.query(statements.forget.sql, statements.forget.params(replies)))),
     deliverDue: alive(Effect.map(
       engine.query(statements.deliverDue.sql, statements.deliverDue.params(duePerStatement)),

@@ -35,7 +35,8 @@ layer(TestPostgres.layer, { excludeTestServices: true })("KilledHandlers", (it) 
       const ends = performance.now() + seconds * 1000
       const booked = range(0, servers).map(() => 0)
       const book = Effect.fnUntraced(function*(server: number) {
-        for (let n = 0; performance.now() < ends; n++) {
+        // Some of each, however slow the machine is.
+        for (let n = 0; n < 3 || performance.now() < ends; n++) {
           const inTransaction = (yield* Random.nextIntBetween(0, 4)) === 0
           const payload = inTransaction ? { n, way: "in a transaction" as const } : { n }
           yield* ledger(`server ${server}`).call.Book(payload, { timeout: "2 minutes" })
@@ -81,7 +82,6 @@ layer(TestPostgres.layer, { excludeTestServices: true })("KilledHandlers", (it) 
       const total = booked.reduce((sum, n) => sum + n, 0)
       assert.strictEqual(yield* events.getVersion(store, "$all"), total - 1)
       assert.isAtLeast(kills, 2)
-      assert.isAbove(total, servers)
       if (seconds > 5) yield* Effect.log(`${kills} kills, ${total} bookings`)
     }).pipe(Random.withSeed(seed), Effect.onError(() => Effect.log(`HOLDFAST_TEST_SEED=${seed}`)))
   }, 200_000 + seconds * 1000)

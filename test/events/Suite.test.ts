@@ -5,7 +5,7 @@ import { layer } from "@effect/vitest"
 import { Layer, References } from "effect"
 import { DurableNode } from "holdfast/durable"
 import { MemoryEventStore, PostgresEventStore } from "holdfast/events"
-import * as EventStoreSuite from "holdfast/testing/EventStoreSuite"
+import { EventStoreSuite } from "holdfast/testing"
 import * as TestPostgres from "../support/TestPostgres.ts"
 
 // Handlers fail on purpose.

@@ -6,20 +6,9 @@ import type * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type { Address, Journal, Reply, StoredMessage } from "../DurableStorage.ts"
 import type { Answer } from "./answer.ts"
+import type { Attempts } from "./attempts.ts"
 import type { Definition } from "./definition.ts"
 import type { Caller, Message } from "./message.ts"
-
-/** The failed attempts at one message. */
-export interface Attempts {
-  count: number
-  /** Whether the policy's delay is still to be waited for. */
-  due: boolean
-  last: Cause.Cause<unknown>
-  /** Whether the policy has ended. */
-  exhausted: boolean
-  /** Where the policy stands. */
-  step: ((input: unknown) => Effect.Effect<unknown, unknown>) | undefined
-}
 
 /** A caller, and what is to be told it. */
 export interface Settlement {

@@ -6,25 +6,13 @@
  * to be handled again. A message whose handler fails is tried again as the policy says, and is parked when that has ended.
  */
 import * as Cause from "effect/Cause"
-import * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
-import * as Random from "effect/Random"
-import { DurableServerError, MessageParked } from "../DurableServerError.ts"
-import type {
-  Append,
-  AppendRefusal,
-  Journal,
-  Member,
-  OpenTransaction,
-  Reply,
-  StoredMessage,
-  Verdict
-} from "../DurableStorage.ts"
-import { Actions, type Committed } from "./actions.ts"
+import type { Member, OpenTransaction, Reply, StoredMessage, Verdict } from "../DurableStorage.ts"
+import { Actions } from "./actions.ts"
 import * as Answer from "./answer.ts"
-import type { Attempts, Environment, Server, Settlement } from "./environment.ts"
+import { type Attempts, AttemptsByMessage, parkedAnswer } from "./attempts.ts"
+import type { Environment, Server, Settlement } from "./environment.ts"
 import {
   type Foreknown,
   handle,
@@ -34,24 +22,17 @@ import {
   type Registration,
   type Staged
 } from "./handling.ts"
-import { LaterWrites, nameOf } from "./later.ts"
+import { Lessons } from "./lessons.ts"
 import { Locked } from "./locked.ts"
 import type { Message } from "./message.ts"
 import { HandlerOutcome } from "./outcome.ts"
+import { Pause } from "./pause.ts"
 import type { State, Stored } from "./state/stored.ts"
 import { Draft, type Step } from "./transition.ts"
 
 /** What a handler has staged for its step. */
 const stagedBy = (handled: Handled): Staged =>
   handled._tag === "Outcome" || handled._tag === "Lock" ? handled.staged : nothingStaged
-
-/** Tells each event store once how many events were appended to it. */
-const tellJournals = ({ appends }: Draft): void => {
-  if (appends.size === 0) return
-  const counts = new Map<Journal, number>()
-  for (const { events, journal } of appends.keys()) counts.set(journal, (counts.get(journal) ?? 0) + events.length)
-  for (const [journal, events] of counts) journal.appended(events)
-}
 
 /** The state stays, and nothing else happens. */
 const unchanged = new HandlerOutcome(undefined, undefined)
@@ -81,14 +62,11 @@ export class Execution {
   #epoch = 0
   /** Encode every single state: the last batch held one that does not encode, and it must be told which. */
   #careful = false
-  /** Messages for later that could not be cancelled any more when a step tried to: its handlers are run again, and told so. */
-  readonly #missed = new Set<string>()
-  /** What could not be appended when a step tried to, by the messages whose handlers are run again and told so. */
-  readonly #refused = new Map<string, Map<Append, AppendRefusal>>()
-  /** How often in a row a step found a stream locked that it appends to, and whether it waits before it tries again. */
-  #foundBusy = 0
-  #isResting = false
-  readonly #attempts = new Map<string, Attempts>()
+  /** What refused commits have taught: their handlers are run again, and told so. */
+  readonly #lessons = new Lessons()
+  /** While a stream that a step appends to is locked by somebody. */
+  readonly #pause: Pause
+  readonly #attempts = new AttemptsByMessage()
   readonly #actions: Actions
   /** What goes on under a lock. */
   #locked: Locked | undefined
@@ -99,6 +77,7 @@ export class Execution {
     this.#server = server
     this.#environment = environment
     this.#actions = new Actions(environment.fork)
+    this.#pause = new Pause(environment.fork)
   }
 
   /** Starts on a state: none where `init` is to give one, perhaps in the place of what is stored and passed over. */
@@ -191,7 +170,7 @@ export class Execution {
 
   /** Handles one message after the other, until there is none or one of them has to be waited for. */
   handleAll(registration: Registration, next: () => Message | undefined): void {
-    if (this.#busy || this.#inFlight !== undefined || this.#isResting) return
+    if (this.#busy || this.#inFlight !== undefined || this.#pause.isOn) return
     if (this.#locked !== undefined) this.#goOnLocked(registration, this.#locked)
     this.#busy = true
     let going = true
@@ -236,8 +215,7 @@ export class Execution {
   #isFull(registration: Registration, draft: Draft): boolean {
     // Nothing is begun behind a step that waits for a stream: it might lock that itself.
     return draft.stop !== undefined || typeof draft.lock === "object" || draft.transaction !== undefined ||
-      this.#foundBusy > 0 ||
-      draft.steps.length >= (this.#careful ? 1 : registration.maxBatch)
+      this.#pause.isCalledFor || draft.steps.length >= (this.#careful ? 1 : registration.maxBatch)
   }
 
   /** Says that there is a step to commit, if there is one. */
@@ -260,7 +238,7 @@ export class Execution {
       // Only for as long as this step lasts: should it become void, there never was such an answer.
       recorded = this.#draft?.outcomes.get(message.primaryKey)?.reply
     }
-    const attempts = this.#attempts.get(message.id)
+    const attempts = this.#attempts.of(message)
     if (recorded === undefined && attempts !== undefined) {
       message.attempts = attempts.count
       if (attempts.exhausted) return this.#park(message, attempts)
@@ -278,9 +256,9 @@ export class Execution {
   /** Adds a message that is answered already to the step. */
   #repeat(message: Message, state: State, recorded: string): boolean {
     const draft = this.#draftNow(state)
-    this.#take(draft, message)
+    draft.take(message)
     const answer = Answer.decode(message.operation, this.#server, recorded)
-    this.#finish(draft, message, answer, recorded, noReplies, undefined)
+    this.#finish(draft, { message, answer, lateReplies: noReplies, committed: undefined }, recorded)
     return true
   }
 
@@ -306,8 +284,7 @@ export class Execution {
       return this.#failed(registration, message, Cause.die(new Error(message.undecodable)))
     }
     const waiting = this.#wait(message, (result: Handled) => this.#conclude(registration, message, result), stagedBy)
-    const refused = this.#refused.size === 0 ? undefined : this.#refused.get(message.id)
-    const foreknown = refused === undefined ? this.#foreknown : { ...this.#foreknown, refused }
+    const foreknown = this.#lessons.about(message, this.#foreknown)
     const handled = handle(registration, this.#server, message, state.value, foreknown, waiting)
     if (handled === undefined) return false
     if (!this.#mustWait(stagedBy(handled))) return this.#conclude(registration, message, handled)
@@ -329,7 +306,7 @@ export class Execution {
   readonly #foreknown: Foreknown = {
     // If it is not there any more, the commit refuses the step, and tells.
     mayCancel: (id) =>
-      !this.#missed.has(nameOf(id)) && this.#draft?.later?.hasCancelled(id) !== true &&
+      !this.#lessons.hasMissed(id) && this.#draft?.later?.hasCancelled(id) !== true &&
       this.#inFlight?.later?.hasCancelled(id) !== true,
     appendsTo: (journal) => this.#environment.appendsTo(journal),
     refused: undefined
@@ -453,59 +430,29 @@ export class Execution {
     }
     const draft = this.#draftNow(before)
     draft.state = state
-    this.#take(draft, message)
-    for (const item of staged.outgoing) draft.outgoing.push(item)
-    if (staged.later !== undefined) {
-      draft.later ??= new LaterWrites()
-      draft.later.add(staged.later)
-    }
-    if (staged.appends.length > 0) draft.addAppends(staged.appends, message)
+    draft.take(message)
+    draft.addStaged(message, staged)
     if (message.primaryKey !== undefined) {
       draft.outcomes.set(message.primaryKey, { primaryKey: message.primaryKey, reply: text, late: false })
     }
-    const local: Array<Reply> = []
-    for (const late of staged.lateReplies) {
-      const { primaryKey } = late
-      if (primaryKey !== undefined && draft.outcomes.get(primaryKey)?.reply === undefined) {
-        draft.outcomes.set(primaryKey, { primaryKey, reply: late.value, late: true })
-      }
-      if (late.mode === "call") (this.#environment.isLocal(late.node) ? local : draft.replies).push(late)
-    }
+    const lateReplies = draft.addLateReplies(staged.lateReplies, (node) => this.#environment.isLocal(node))
     if (typeof ending === "object") draft.stop = ending.stop
     if (locks) draft.lock = message
-    draft.transaction = staged.transaction
     const committed = actions.length === 0 ? undefined : { state: state.value, actions }
-    this.#finish(draft, message, ending === "later" ? undefined : answer, text, local, committed)
+    this.#finish(draft, { message, answer: ending === "later" ? undefined : answer, lateReplies, committed }, text)
     return true
-  }
-
-  #take(draft: Draft, message: Message): void {
-    if (message.position > 0 && message.priority) draft.consumed.push(message.position)
-    else if (message.position > 0) draft.taken = message.position
-    else if (message.horizon === undefined) draft.guard ??= message.guard
   }
 
   #repliesByRow(message: Message): boolean {
     return message.caller === undefined && !this.#environment.isLocal(message.node)
   }
 
-  #finish(
-    draft: Draft,
-    message: Message,
-    answer: Answer.Answer | undefined,
-    text: string | undefined,
-    lateReplies: ReadonlyArray<Reply>,
-    committed: Committed | undefined
-  ): void {
+  /** Ends what is done about a message in the step. */
+  #finish(draft: Draft, step: Omit<Step, "endsLock">, reply: string | undefined): void {
+    const { message } = step
     const endsLock = message === this.#locked?.message
-    if (endsLock && this.#locked !== undefined) {
-      this.#locked.isConcluding = true
-      draft.lock = "none"
-    }
-    draft.steps.push({ message, answer, lateReplies, committed, endsLock })
-    if (message.mode === "call" && text !== undefined && this.#repliesByRow(message)) {
-      draft.replies.push({ node: message.node, call: message.call, value: text })
-    }
+    if (endsLock && this.#locked !== undefined) this.#locked.isConcluding = true
+    draft.finish({ ...step, endsLock }, this.#repliesByRow(message) ? reply : undefined)
   }
 
   /** A failed attempt. A direct message goes into the line first, so that it is durable. */
@@ -514,20 +461,13 @@ export class Execution {
       this.#locked.failed(cause)
       return true
     }
-    this.#refused.delete(message.id)
-    let attempts = this.#attempts.get(message.id)
-    if (attempts === undefined) {
-      attempts = { count: 0, due: false, last: cause, exhausted: false, step: undefined }
-      this.#attempts.set(message.id, attempts)
-    }
-    attempts.count++
-    attempts.last = cause
-    message.attempts = attempts.count
+    this.#lessons.forget(message)
+    const attempts = this.#attempts.note(message, cause)
     this.#environment.attemptFailed(this.#server, message, cause, false)
     if (message.operation === registration.definition.info) return this.#passOver(message)
     if (message.position === 0) {
       attempts.due = true
-      if (message.caller?.gone === true) this.#attempts.delete(message.id)
+      if (message.caller?.gone === true) this.#attempts.forget(message)
       this.#server.putInLine(message)
       return true
     }
@@ -537,10 +477,10 @@ export class Execution {
 
   /** Is done with a message that came to nothing, and that nobody waits for. */
   #passOver(message: Message): boolean {
-    this.#attempts.delete(message.id)
+    this.#attempts.forget(message)
     const draft = this.#draftNow(this.#current)
-    this.#take(draft, message)
-    this.#finish(draft, message, Answer.nothing, undefined, noReplies, undefined)
+    draft.take(message)
+    this.#finish(draft, { message, answer: Answer.nothing, lateReplies: noReplies, committed: undefined }, undefined)
     return true
   }
 
@@ -558,26 +498,14 @@ export class Execution {
 
   /** Takes a message out of the line for good, to lie where it can be seen, and tells whoever waits for it. */
   #park(message: Message, attempts: Attempts): boolean {
-    const failure = Cause.pretty(attempts.last)
     // Without a state where it is `init` that fails: there is none, and none comes of it.
     const draft = this.#draftNow(this.#current)
-    this.#take(draft, message)
-    draft.parked.push({ message: message.stored(), attempts: attempts.count, failure })
-    const answer: Answer.Answer = {
-      _tag: "Broken",
-      error: new DurableServerError({
-        reason: new MessageParked({
-          kind: this.#server.kind,
-          key: this.#server.key,
-          rpc: message.operation.tag,
-          messageId: message.id,
-          attempts: attempts.count,
-          failure
-        })
-      })
-    }
+    draft.take(message)
+    draft.parked.push({ message: message.stored(), attempts: attempts.count, failure: Cause.pretty(attempts.last) })
+    const answer = parkedAnswer(this.#server, message, attempts)
     const text = Answer.encode(message.operation, answer)
-    this.#finish(draft, message, answer, text.ok ? text.value : undefined, noReplies, undefined)
+    const reply = text.ok ? text.value : undefined
+    this.#finish(draft, { message, answer, lateReplies: noReplies, committed: undefined }, reply)
     this.#environment.attemptFailed(this.#server, message, attempts.last, true)
     return true
   }
@@ -585,7 +513,7 @@ export class Execution {
   /** Hands the step over to be committed. From now on nothing is added to it. `undefined`: there is none. */
   seal(registration: Registration, sentAt: number): Member | undefined {
     const draft = this.#draft
-    if (this.#inFlight !== undefined || this.#isResting || draft === undefined) return undefined
+    if (this.#inFlight !== undefined || this.#pause.isOn || draft === undefined) return undefined
     this.#draft = undefined
     const { from, state } = draft
     // In comparison with what is stored: the state that the step starts from, if that is.
@@ -639,15 +567,15 @@ export class Execution {
       case "Done": {
         if (draft.writes) this.#version = draft.version + 1
         if (draft.writesState && registration !== undefined) this.#storedVersion = registration.definition.stateVersion
-        this.#missed.clear()
+        this.#lessons.forgetMissed()
         this.#state = draft.state
         this.#taken = draft.taken
         this.#stopped = draft.stop
         if (draft.writes) registration?.begunAnew?.add(this.#server.id)
         const { lock } = draft
         for (const step of draft.steps) {
-          if (this.#attempts.size > 0) this.#attempts.delete(step.message.id)
-          if (this.#refused.size > 0) this.#refused.delete(step.message.id)
+          this.#attempts.forget(step.message)
+          this.#lessons.forget(step.message)
           this.#tell(step, settled)
           if (step.committed !== undefined && registration !== undefined) {
             this.#actions.add(step.committed, registration.context, this.#environment.checkQuiet)
@@ -657,8 +585,8 @@ export class Execution {
           const by = lock === "none" || registration === undefined ? undefined : lock.stored()
           this.#locked = registration === undefined ? undefined : this.#lockedBy(registration, by)
         }
-        this.#foundBusy = 0
-        tellJournals(draft)
+        this.#pause.forget()
+        draft.tellJournals()
         if (this.#careful && draft.steps.length > 0) this.#careful = false
         const resume = this.#afterFlight?.resume
         this.#afterFlight = undefined
@@ -677,14 +605,12 @@ export class Execution {
         this.#void(draft)
         return undefined
       case "Missed":
-        for (const id of verdict.cancelled) this.#missed.add(nameOf(id))
+        this.#lessons.missed(verdict.cancelled)
         this.#void(draft)
         return undefined
       case "Unappended":
         for (const [append, refusal] of verdict.refusals) {
-          const id = draft.appends.get(append)?.id ?? ""
-          const ofMessage = this.#refused.get(id) ?? new Map<Append, AppendRefusal>()
-          this.#refused.set(id, ofMessage.set(append, refusal))
+          this.#lessons.refused(draft.appends.get(append), append, refusal)
         }
         this.#void(draft)
         return undefined
@@ -693,7 +619,7 @@ export class Execution {
         // open that has the very stream locked. Anything else is good as it is.
         if (draft.transaction === undefined && !(verdict.elsewhere && this.#running !== undefined)) this.#draft = draft
         else this.#void(draft)
-        if (verdict.elsewhere) this.#rest()
+        if (verdict.elsewhere) this.#pause.begin(() => this.#server.pump())
         return undefined
       case "Failed": {
         const only = draft.steps.length === 1 ? draft.steps[0]?.message : undefined
@@ -703,23 +629,6 @@ export class Execution {
         return undefined
       }
     }
-  }
-
-  /** Waits a little, longer each time in a row, before it tries again. */
-  #rest(): void {
-    const epoch = this.#epoch
-    const longest = Math.min(2 ** this.#foundBusy++, 64)
-    this.#isResting = true
-    this.#environment.fork(
-      Effect.flatMap(
-        Random.nextBetween(0.5, 1),
-        (jitter) => Effect.sleep(Duration.millis(longest * jitter))
-      ).pipe(Effect.andThen(Effect.sync(() => {
-        if (epoch !== this.#epoch) return
-        this.#isResting = false
-        this.#server.pump()
-      })))
-    )
   }
 
   /** Who is to be told what, now that a message is done with. */
@@ -743,9 +652,8 @@ export class Execution {
     this.#locked?.end()
     this.#locked = undefined
     this.#attempts.clear()
-    this.#missed.clear()
-    this.#refused.clear()
-    this.#foundBusy = 0
+    this.#lessons.clear()
+    this.#pause.forget()
     this.#state = undefined
     this.#stopped = undefined
   }
@@ -768,7 +676,7 @@ export class Execution {
     this.#close(draft?.transaction)
     this.#close(open?.transaction)
     this.#isBackingOff = false
-    this.#isResting = false
+    this.#pause.end()
     this.#busy = false
     // The message that locked the server is on disk as that, and waits nowhere else.
     if (this.#locked !== undefined) this.#locked.isConcluding = false

@@ -1,9 +1,11 @@
 /**
  * One server's step while it is being made: the messages handled so far, and everything that goes with them.
  */
+import type { LateReply } from "../CurrentTransition.ts"
 import type {
   Append,
   FragmentChange,
+  Journal,
   KeyedOutcome,
   OpenTransaction,
   Outgoing,
@@ -13,8 +15,9 @@ import type {
 } from "../DurableStorage.ts"
 import type { Committed } from "./actions.ts"
 import type { Answer } from "./answer.ts"
+import type { Staged } from "./handling.ts"
 import { Together } from "./journals.ts"
-import type { LaterWrites } from "./later.ts"
+import { LaterWrites } from "./later.ts"
 import type { Message } from "./message.ts"
 import { noChanges, type State } from "./state/stored.ts"
 
@@ -78,6 +81,58 @@ export class Draft {
     for (const append of appends) this.appends.set(append, message)
     this.#appendedTogether ??= new Together()
     this.#appendedTogether.add(appends)
+  }
+
+  /** Tells each event store, once, how many events were appended to it. */
+  tellJournals(): void {
+    if (this.appends.size === 0) return
+    const counts = new Map<Journal, number>()
+    for (const { events, journal } of this.appends.keys()) {
+      counts.set(journal, (counts.get(journal) ?? 0) + events.length)
+    }
+    for (const [journal, events] of counts) journal.appended(events)
+  }
+
+  /** Takes a message from where it waits. */
+  take(message: Message): void {
+    if (message.position > 0 && message.priority) this.consumed.push(message.position)
+    else if (message.position > 0) this.taken = message.position
+    else if (message.horizon === undefined) this.guard ??= message.guard
+  }
+
+  /** What a message's handler has staged, but for what it tells earlier callers. */
+  addStaged(message: Message, { appends, later, outgoing, transaction }: Staged): void {
+    for (const item of outgoing) this.outgoing.push(item)
+    if (later !== undefined) {
+      this.later ??= new LaterWrites()
+      this.later.add(later)
+    }
+    if (appends.length > 0) this.addAppends(appends, message)
+    this.transaction = transaction
+  }
+
+  /** What earlier callers are told: those of this process hear it once it is committed, and are given back here. */
+  addLateReplies(replies: ReadonlyArray<LateReply>, isLocal: (node: number) => boolean): ReadonlyArray<Reply> {
+    if (replies.length === 0) return replies
+    const local: Array<Reply> = []
+    for (const late of replies) {
+      const { primaryKey } = late
+      if (primaryKey !== undefined && this.outcomes.get(primaryKey)?.reply === undefined) {
+        this.outcomes.set(primaryKey, { primaryKey, reply: late.value, late: true })
+      }
+      if (late.mode === "call") (isLocal(late.node) ? local : this.replies).push(late)
+    }
+    return local
+  }
+
+  /** Ends what is done about a message; its reply, where its caller waits in another process. */
+  finish(step: Step, reply: string | undefined): void {
+    const { endsLock, message } = step
+    if (endsLock) this.lock = "none"
+    this.steps.push(step)
+    if (message.mode === "call" && reply !== undefined) {
+      this.replies.push({ node: message.node, call: message.call, value: reply })
+    }
   }
 
   /** Whether a message in it has no place in line yet, and is not on disk in another way either. */

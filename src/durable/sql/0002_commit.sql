@@ -68,8 +68,8 @@ CREATE FUNCTION holdfast.commit_group(
   -- Replies to other members.
   r_m integer[], r_member bigint[], r_call bigint[], r_value text[],
   -- Messages to servers.
-  o_m integer[], o_server bigint[], o_mode text[], o_rpc text[], o_payload text[], o_key text[],
-  o_priority boolean[], o_member bigint[], o_call bigint[],
+  o_m integer[], o_server bigint[], o_mode text[], o_rpc text[], o_payload text[],
+  o_priority boolean[], o_member bigint[], o_call bigint[], o_key text[],
   -- Messages set aside.
   p_m integer[], p_mode text[], p_rpc text[], p_payload text[], p_key text[], p_priority boolean[], p_member bigint[],
   p_call bigint[], p_attempts integer[], p_failure text[],

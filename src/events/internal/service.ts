@@ -228,7 +228,7 @@ export const make = (storage: EventStorage, pollMillis: number, scope: Scope.Sco
 
   // ---------------------------------------------------------------------------------------------- the service
 
-  return {
+  const service: Service = {
     appendEvents: (store, eventStreamId, events, options) =>
       span("appendEvents", store, eventStreamId)(
         appendEvents(store, eventStreamId, events, options?.expectedVersion ?? "any")
@@ -350,4 +350,11 @@ export const make = (storage: EventStorage, pollMillis: number, scope: Scope.Sco
       return yield* storage.storeConfig(store)
     })
   }
+  storages.set(service, storage)
+  return service
 }
+
+const storages = new WeakMap<Service, EventStorage>()
+
+/** What a service of this library stands on. The gateway serves it. */
+export const storageOf = (service: Service): EventStorage | undefined => storages.get(service)

@@ -32,6 +32,12 @@ export interface Placed {
   readonly event: RecordedEvent
 }
 
+/** An event as it goes over the wire of a gateway, with its place. */
+export interface PlacedText {
+  readonly cursor: number
+  readonly text: string
+}
+
 /** Selected events in order, and how far was looked for them. */
 export interface Page {
   readonly events: ReadonlyArray<Placed>
@@ -92,6 +98,14 @@ export interface EventStorage {
     count: number,
     direction: Direction
   ) => Answer<ReadonlyArray<RecordedEvent>>
+  /** The same as `read`, without making values of what is text: where a storage has it so. */
+  readonly readText?: (
+    store: string,
+    eventStreamId: string,
+    start: number,
+    count: number,
+    direction: Direction
+  ) => Answer<ReadonlyArray<PlacedText>>
   readonly streamInfo: (store: string, eventStreamId: string) => Answer<StreamInfo | undefined>
   readonly streams: (store: string, after: string, limit: number) => Answer<ReadonlyArray<StreamInfo>>
 

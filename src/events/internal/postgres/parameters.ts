@@ -7,7 +7,8 @@ import { isOpaque } from "../../../durable/internal/postgres/appends.ts"
 import { array } from "../../../member/internal/parameters.ts"
 import type { ExpectedVersion } from "../../EventStoreError.ts"
 import type { Metadata, RecordedEvent, StreamInfo } from "../../RecordedEvent.ts"
-import type { EncodedEvent, Placed } from "../storage.ts"
+import * as wire from "../gateway/wire.ts"
+import type { EncodedEvent, Placed, PlacedText } from "../storage.ts"
 
 export type Row = ReadonlyArray<unknown>
 
@@ -91,6 +92,25 @@ export const placedOf = (row: Row, at: number, streamId?: string): Placed | unde
   return typeof link === "number" && streamId !== undefined
     ? { cursor, event: { ...event, link: { eventStreamId: streamId, eventNumber: link } } }
     : { cursor, event }
+}
+
+/** The same event as it goes over the wire of a gateway. */
+export const textOf = (row: Row, at: number, streamId?: string): PlacedText | undefined => {
+  if (typeof row[at + 1] !== "number") return undefined
+  const [dataType, metadataType, metadata, link] = [row[at + 8], row[at + 9], row[at + 7], row[at + 11]]
+  return wire.textOf(
+    Number(row[at]),
+    String(row[at + 2]),
+    Number(row[at + 3]),
+    Number(row[at + 1]),
+    String(row[at + 4]),
+    String(row[at + 5]),
+    String(row[at + 6]),
+    typeof metadata === "string" ? metadata : null,
+    [typeof dataType === "string" ? dataType : null, typeof metadataType === "string" ? metadataType : null],
+    Number(row[at + 10]),
+    typeof link === "number" && streamId !== undefined ? [streamId, link] : null
+  )
 }
 
 export const streamInfoOf = ([name, version, created, deleted]: Row): StreamInfo => ({

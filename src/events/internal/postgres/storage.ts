@@ -11,6 +11,7 @@ import type { SqlError } from "effect/sql/SqlError"
 import { PostgresJournal } from "../../../durable/internal/journals.ts"
 import { isOpaque } from "../../../durable/internal/postgres/appends.ts"
 import type * as Member from "../../../member/Member.ts"
+import type { Direction } from "../../EventStore.ts"
 import {
   DuplicateEvent,
   EventNotFound,
@@ -34,7 +35,7 @@ import { Signal } from "../signal.ts"
 import type { EventStorage, Placed } from "../storage.ts"
 import * as committing from "./committer.ts"
 import { deleteStatement, linkStatement, schemaOf, type Verdict } from "./groups.ts"
-import { dateOf, int8, placedOf, type Row, streamInfoOf, text, texts, uuids } from "./parameters.ts"
+import { dateOf, int8, placedOf, type Row, streamInfoOf, text, textOf, texts, uuids } from "./parameters.ts"
 import * as reading from "./reader.ts"
 import { isInTransaction, stage } from "./staging.ts"
 import { subscriptionsOf } from "./subscriptions.ts"
@@ -231,6 +232,21 @@ export const make = Effect.fnUntraced(function*(options: {
   const page = (rows: ReadonlyArray<Row>, at: number, streamId?: string): ReadonlyArray<Placed> =>
     rows.flatMap((row) => placedOf(row, at, streamId) ?? [])
 
+  const read = (store: string, eventStreamId: string, start: number, count: number, direction: Direction) =>
+    Effect.gen(function*() {
+      const isAll = eventStreamId === all
+      const name = isAll ? `read_all_${direction}($1, $2)` : `read_${direction}($1, $2, $3)`
+      const params = [int8(start), int8(count)]
+      const rows = yield* reader.call(store, "getEvents", "*", name, isAll ? params : [text(eventStreamId), ...params])
+      const state = rows[0]?.[0]
+      if (isAll || state === "there") return rows
+      return yield* failure(
+        state === "deleted"
+          ? new StreamDeleted({ store, eventStreamId })
+          : new StreamNotFound({ store, eventStreamId })
+      )
+    })
+
   const snapshotOf = ([source, stream, version, record, created]: Row): Snapshot => ({
     sourceId: String(source),
     eventStreamId: String(stream),
@@ -276,23 +292,15 @@ export const make = Effect.fnUntraced(function*(options: {
       }),
 
     read: (store, eventStreamId, start, count, direction) =>
-      Effect.gen(function*() {
-        const isAll = eventStreamId === all
-        const name = isAll ? `read_all_${direction}($1, $2)` : `read_${direction}($1, $2, $3)`
-        const params = [int8(start), int8(count)]
-        const rows = yield* reader.call(
-          store,
-          "getEvents",
-          "*",
-          name,
-          isAll ? params : [text(eventStreamId), ...params]
-        )
-        if (isAll) return page(rows, 0).map(({ event }) => event)
-        const state = rows[0]?.[0]
-        if (state === "deleted") return yield* failure(new StreamDeleted({ store, eventStreamId }))
-        if (state !== "there") return yield* failure(new StreamNotFound({ store, eventStreamId }))
-        return page(rows, 1, eventStreamId).map(({ event }) => event)
-      }),
+      Effect.map(
+        read(store, eventStreamId, start, count, direction),
+        (rows) => page(rows, eventStreamId === all ? 0 : 1, eventStreamId).map(({ event }) => event)
+      ),
+    readText: (store, eventStreamId, start, count, direction) =>
+      Effect.map(
+        read(store, eventStreamId, start, count, direction),
+        (rows) => rows.flatMap((row) => textOf(row, eventStreamId === all ? 0 : 1, eventStreamId) ?? [])
+      ),
     streamInfo: (store, eventStreamId) =>
       Effect.map(
         reader.call(store, "streamInfo", "*", "stream($1)", [text(eventStreamId)]),
