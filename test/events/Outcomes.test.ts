@@ -12,6 +12,7 @@ import * as CuttableProxy from "../support/CuttableProxy.ts"
 import * as TestPostgres from "../support/TestPostgres.ts"
 import * as ledgers from "./fixtures/ledger.ts"
 import { Ledger, start, store } from "./fixtures/ledger.ts"
+import { through } from "./gateway/support.ts"
 import { range } from "./support.ts"
 
 const quiet = Layer.succeed(References.MinimumLogLevel, process.env["HOLDFAST_TEST_LOG"] === undefined ? "None" : "All")
@@ -163,7 +164,9 @@ layer(TestPostgres.layer, { excludeTestServices: true })("Outcomes", (it) => {
       const elsewhere = yield* Layer.build(Layer.fresh(
         Layer.provide(PostgresEventStore.layer, PgClient.layer({ url, maxConnections: 2 }))
       ))
-      for (const other of [Layer.succeedContext(elsewhere), MemoryEventStore.layer]) {
+      for (
+        const other of [Layer.succeedContext(elsewhere), MemoryEventStore.layer, through(MemoryEventStore.layer)]
+      ) {
         const context = yield* Layer.build(Layer.fresh(
           ledgers.LedgerLive.pipe(Layer.provideMerge(node), Layer.provideMerge(other), Layer.provide(quiet))
         ))
