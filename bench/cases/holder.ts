@@ -1,19 +1,18 @@
-/** The process that runs the counters of one kind, until it is killed. */
-import { PgClient } from "@effect/sql-pg"
-import { Effect, Layer, Redacted } from "effect"
+/** The process that runs the counters for `remote.ts`, until it is told to close. */
+import { Effect } from "effect"
 import process from "node:process"
-import { DurableNode } from "../holdfast.ts"
-import { lives } from "./afar.ts"
+import { run, urlOfEnvironment } from "./counters.ts"
 
-const kind = process.argv[2] ?? ""
-const live = Object.entries(lives).find(([name]) => name === kind)?.[1] ?? Layer.empty
+const program = Effect.gen(function*() {
+  yield* run({ url: urlOfEnvironment() }, () => {})
+  process.send?.({ _tag: "Ready" })
+  yield* Effect.callback<void>((resume) => {
+    process.on("message", () => resume(Effect.void))
+    process.on("disconnect", () => resume(Effect.void))
+  })
+})
 
-const Main = live.pipe(
-  Layer.provideMerge(DurableNode.layerPostgres),
-  Layer.provide(PgClient.layer({ url: Redacted.make(process.env["HOLDFAST_BENCH_URL"] ?? "") }))
-)
-
-Effect.runFork(Effect.scoped(Effect.andThen(
-  Layer.build(Main),
-  Effect.andThen(Effect.sync(() => process.stdout.write("ready\n")), Effect.never)
-)))
+Effect.runPromise(Effect.scoped(program)).then(() => process.exit(0), (error: unknown) => {
+  console.error(error)
+  process.exit(1)
+})

@@ -23,6 +23,7 @@ import type { EventStore } from "../events/EventStore.ts"
 import type * as Conformance from "./Conformance.ts"
 import { appending } from "./internal/events/appending.ts"
 import { keeping } from "./internal/events/keeping.ts"
+import { type Case as OutcomeCase_, outcomes as outcomeCases } from "./internal/events/outcomes.ts"
 import { reading } from "./internal/events/reading.ts"
 import { subscribing } from "./internal/events/subscribing.ts"
 
@@ -41,3 +42,20 @@ export type Case = Conformance.Case<EventStore>
  * @category cases
  */
 export const cases: ReadonlyArray<Case> = [...appending, ...reading, ...subscribing, ...keeping]
+
+/**
+ * One promise about a store that durable servers append to.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type OutcomeCase = OutcomeCase_
+
+/**
+ * Promises of stores that are kept where durable servers are: what handlers append is committed with their states. They need a node
+ * besides, on a storage in the same place.
+ *
+ * @since 0.1.0
+ * @category cases
+ */
+export const outcomes: ReadonlyArray<OutcomeCase> = outcomeCases
