@@ -160,7 +160,7 @@ const bench = Command.make(
     const files = yield* FileSystem.FileSystem
     if (Option.isSome(json)) yield* files.writeFileString(json.value, `${toJson(result)}\n`)
     if (Option.isSome(svg)) yield* files.writeFileString(svg.value, picture(result))
-    if (readme) yield* writeSection(section(result), picture(result), toJson(result))
+    if (readme) yield* writeSection(section(result), picture(result), toJson(result, false))
     if (result.works.some(({ verified }) => verified.some(({ missing }) => missing !== 0))) process.exitCode = 1
   })
 ).pipe(

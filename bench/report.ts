@@ -115,15 +115,17 @@ export const print = ({ facts, growth, rounds, sampleMillis, versions, works }: 
     ...growth.length === 0 ? [] : ["", printGrowth(growth)]
   ].join("\n")
 
-export const toJson = ({ works, ...run }: Run): string =>
+/** Everything, or without the single samples where it is to be kept. */
+export const toJson = ({ works, ...run }: Run, withSamples = true): string =>
   JSON.stringify(
     {
       ...run,
-      works: works.map(({ cases, work, ...rest }) => ({
+      works: works.map(({ cases, samples, work, ...rest }) => ({
         work: work.name,
         title: work.title,
         cases: cases.map(({ name, promises, settings, title }) => ({ name, title, settings, promises })),
-        ...rest
+        ...rest,
+        ...withSamples ? { samples } : {}
       }))
     },
     null,
