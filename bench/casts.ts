@@ -1,6 +1,6 @@
 /**
- * Casts: one process sends, another (`receiver.ts`) handles. What is measured is the time until everything that was sent is handled, and
- * stored as such; and, for one cast at a time, how long it takes from being sent until its effect is committed.
+ * Casts: one process sends, another (`receiver.ts`) handles. What is measured is the time until everything that was sent is
+ * handled, and stored as such; and, for one cast at a time, how long it takes from being sent until its effect is committed.
  */
 import { Effect } from "effect"
 import type { Case, CastCase, Figures, Load, Meter } from "./Case.ts"

@@ -1,6 +1,6 @@
 /**
- * All cases of all works, by name: what each is, what it promises beyond or short of the others, and what was chosen for it. The code
- * of a case, and with it the packages of a peer, are loaded only in the process that runs it.
+ * All cases of all works, by name: what each is, what it promises beyond or short of the others, and what was chosen for it. The
+ * code of a case, and with it the packages of a peer, are loaded only in the process that runs it.
  */
 import type { Case, CastCase } from "./Case.ts"
 

@@ -1,7 +1,7 @@
 /**
- * Holdfast measured beside what users would pick instead, on one Postgres with default durability. `npm run bench` in the root runs everything,
- * `npm run bench -- --quick` a smoke run, `npm run bench -- casts` one work, `npm run bench -- restate` one peer beside Holdfast in
- * all its works. See `npm run bench -- --help`.
+ * Holdfast measured beside what users would pick instead, on one Postgres with default durability. `npm run bench` in the root
+ * runs everything, `npm run bench -- --quick` a smoke run, `npm run bench -- casts` one work, `npm run bench -- restate` one peer
+ * beside Holdfast in all its works. See `npm run bench -- --help`.
  */
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
 import { Clock, Console, Effect, FileSystem, Option } from "effect"

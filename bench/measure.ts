@@ -1,7 +1,7 @@
 /**
- * Taking samples. Each case of a work lives in a process and a database of its own, all of them on one server. They are interleaved within each
- * round and change their order from round to round, so that whatever else the machine does hits all of them alike; ratios are
- * taken within a round, and medians over rounds. Only one of them is asked to do something at a time.
+ * Taking samples. Each case of a work lives in a process and a database of its own, all of them on one server. They are
+ * interleaved within each round and change their order from round to round, so that whatever else the machine does hits all of
+ * them alike; ratios are taken within a round, and medians over rounds. Only one of them is asked to do something at a time.
  */
 import { Effect } from "effect"
 import type { Load } from "./Case.ts"

@@ -1,6 +1,6 @@
 /**
- * The process that handles casts, until it is told to close. It tells how many it has handled at most every two milliseconds, so that
- * telling costs next to nothing, and at once where a message says when it was sent.
+ * The process that handles casts, until it is told to close. It tells how many it has handled at most every two milliseconds, so
+ * that telling costs next to nothing, and at once where a message says when it was sent.
  */
 import { PgConnection } from "@effect/sql-pg"
 import { Effect, Redacted } from "effect"

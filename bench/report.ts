@@ -1,6 +1,6 @@
 /**
- * What a run prints: the machine, for each work a table and how the goals stand, what was chosen for each case and what it promises; and
- * the same as JSON, with every single sample.
+ * What a run prints: the machine, for each work a table and how the goals stand, what was chosen for each case and what it
+ * promises; and the same as JSON, with every single sample.
  */
 import type { Entry } from "./catalogue.ts"
 import type { Facts } from "./database.ts"

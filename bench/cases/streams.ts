@@ -1,6 +1,6 @@
 /**
- * What all event stores are asked to do, so that they do the same: which caller appends to which stream, what an event holds, how many there
- * are to read. Callers never share a stream unless they are told to share one: nobody is to lose a race here.
+ * What all event stores are asked to do, so that they do the same: which caller appends to which stream, what an event holds, how
+ * many there are to read. Callers never share a stream unless they are told to share one: nobody is to lose a race here.
  */
 import { Effect, type Scope } from "effect"
 import type { Figures, Load, Meter } from "../Case.ts"

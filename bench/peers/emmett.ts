@@ -1,11 +1,13 @@
 /**
- * emmett: an event store on Postgres. A durable call is what its `CommandHandler` does: read the stream, fold it, decide, append with the
- * version that was read. Casts are events that a consumer's reactor handles in another process, one after the other, in a transaction per batch.
+ * emmett: an event store on Postgres. A durable call is what its `CommandHandler` does: read the stream, fold it, decide, append
+ * with the version that was read. Casts are events that a consumer's reactor handles in another process, one after the other, in
+ * a transaction per batch.
  *
- * A pool of 20 connections did as well as 10 and 32 on two cores. A call's streams are short: after twenty events a server goes on in a new
- * stream, as its documentation advises (it closes a day's or a month's books), or reading would grow with every call. Conflicts of
- * version are retried after 1 to 10 ms and until they pass. The consumer pulls 1,000 events at a time and every 10 ms while there are more, where its
- * defaults are 100 and 50 ms; once it finds nothing more it waits longer and longer, up to a second, which cannot be set.
+ * A pool of 20 connections did as well as 10 and 32 on two cores. A call's streams are short: after twenty events a server goes
+ * on in a new stream, as its documentation advises (it closes a day's or a month's books), or reading would grow with every call.
+ * Conflicts of version are retried after 1 to 10 ms and until they pass. The consumer pulls 1,000 events at a time and every 10
+ * ms while there are more, where its defaults are 100 and 50 ms; once it finds nothing more it waits longer and longer, up to a
+ * second, which cannot be set.
  */
 import { CommandHandler, type Event, isExpectedVersionConflictError } from "@event-driven-io/emmett"
 import { getPostgreSQLEventStore, type PostgresEventStore } from "@event-driven-io/emmett-postgresql"
