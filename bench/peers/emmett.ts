@@ -4,10 +4,9 @@
  * a transaction per batch.
  *
  * A pool of 20 connections did as well as 10 and 32 on two cores. A call's streams are short: after twenty events a server goes
- * on in a new stream, as its documentation advises (it closes a day's or a month's books), or reading would grow with every call.
- * Conflicts of version are retried after 1 to 10 ms and until they pass. The consumer pulls 1,000 events at a time and every 10
- * ms while there are more, where its defaults are 100 and 50 ms; once it finds nothing more it waits longer and longer, up to a
- * second, which cannot be set.
+ * on in a new stream, as one closes the books of a day, or reading would grow with every call. Conflicts of version are retried
+ * after 1 to 10 ms and until they pass. The consumer pulls 1,000 events at a time and every 10 ms while there are more, where its
+ * defaults are 100 and 50 ms; once it finds nothing more it waits longer and longer, up to a second, which cannot be set.
  */
 import { CommandHandler, type Event, isExpectedVersionConflictError } from "@event-driven-io/emmett"
 import { getPostgreSQLEventStore, type PostgresEventStore } from "@event-driven-io/emmett-postgresql"
@@ -37,8 +36,8 @@ const store = Effect.fnUntraced(function*(database: Database) {
 })
 
 /**
- * Appends without an expected version. Two at the same time to one stream conflict all the same, and the one that lost has to be done
- * over, as its command handler does it: after 1 to 10 ms, until it passes.
+ * Appends without an expected version. Two at the same time to one stream conflict all the same, and the one that lost has to be
+ * done over, as its command handler does it: after 1 to 10 ms, until it passes.
  */
 const append = async <E extends Event>(events: PostgresEventStore, stream: string, some: Array<E>) => {
   for (let attempt = 0;; attempt++) {
