@@ -5,5 +5,13 @@
  * entries works straight after the root's `npm ci`, without a second install, and with one copy of `effect`.
  */
 export { DurableNode, DurableServer, type DurableServerError } from "../src/durable/index.ts"
-export { EventStore, PostgresEventStore, Selector } from "../src/events/index.ts"
+export * as GatewayWorker from "../src/events/GatewayWorker.ts"
+export {
+  EventGateway,
+  EventStore,
+  GatewayToken,
+  GatewayWorkers,
+  PostgresEventStore,
+  Selector
+} from "../src/events/index.ts"
 export * as EmbeddedPostgres from "../src/testing/EmbeddedPostgres.ts"

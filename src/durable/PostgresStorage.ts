@@ -34,6 +34,7 @@ import {
   type NodeStorage,
   type Verdict
 } from "./DurableStorage.ts"
+import { PostgresJournal } from "./internal/journals.ts"
 import {
   apart,
   checksSql,
@@ -60,6 +61,17 @@ export const migrations: Source = librarySource("durable", sql)
 /** How many messages for later are put in line by one statement. */
 const duePerStatement = 1000
 
+/**
+ * A stream that somebody has locked is left alone, and its step tried again soon. After so many times it is waited for in line with
+ * others, and the whole group with it, for so many milliseconds: at first for those who have it for a moment, as other processes
+ * do, and at last for transactions, of which there may always be one that has it.
+ */
+const patience: ReadonlyArray<{ readonly times: number; readonly waitMillis: number }> = [
+  { times: 8, waitMillis: 250 },
+  { times: 3, waitMillis: 20 },
+  { times: 0, waitMillis: 0 }
+]
+
 /** After how many milliseconds to look again for what somebody else was just putting in line. */
 const othersTurn = 20
 
@@ -74,7 +86,7 @@ const join = Effect.fnUntraced(function*(
   const ids = new Set([engine.id()])
   yield* engine.onHint((payload) => hints.add(toHint(payload)))
 
-  const lost = () => new NodeLost({ node: engine.id() })
+  const lost = (node = engine.id()) => new NodeLost({ node, why: engine.whyLost() })
   /** The storage answers, or it is not there: what it says of our own statements is a mistake of ours. */
   const alive = <A>(effect: Effect.Effect<A, SqlError>): Effect.Effect<A, NodeLost> =>
     Effect.suspend(() => engine.isLost() ? Effect.fail(lost()) : Effect.orDie(effect))
@@ -90,7 +102,24 @@ const join = Effect.fnUntraced(function*(
       }
     }
   }
-  const statement = groupStatement({ grown, scheduled: (millis) => hints.add({ _tag: "Scheduled", millis }) })
+  const changes = { grown, scheduled: (millis: number) => hints.add({ _tag: "Scheduled", millis }) }
+  const byPatience = patience.map(({ times, waitMillis }) => ({
+    times,
+    statement: groupStatement(changes, waitMillis)
+  }))
+  const statement = groupStatement(changes)
+  /** How often in a row a step of a server found a stream locked. */
+  const foundBusy = new Map<number, number>()
+  const statementFor = (parts: ReadonlyArray<Part>) => {
+    if (foundBusy.size === 0) return statement
+    const most = Math.max(...parts.map((part) => part._tag === "Transition" ? foundBusy.get(part.id) ?? 0 : 0))
+    return byPatience.find(({ times }) => most >= times)?.statement ?? statement
+  }
+  const noteBusy = (part: Part, verdict: Verdict | undefined): void => {
+    if (part._tag !== "Transition") return
+    if (verdict?._tag === "Busy") foundBusy.set(part.id, (foundBusy.get(part.id) ?? 0) + 1)
+    else if (foundBusy.size > 0) foundBusy.delete(part.id)
+  }
 
   const find = (servers: ReadonlyArray<Address>): Effect.Effect<ReadonlyArray<Located | undefined>, SqlError> =>
     Effect.map(engine.query(statements.find.sql, statements.find.params(servers)), (rows) => {
@@ -144,13 +173,14 @@ const join = Effect.fnUntraced(function*(
           if (row?.[0] === true) engine.hint({ to: "everyone", payload: unattended })
         }
       )),
+    appendsTo: (journal) => journal instanceof PostgresJournal && journal.client === client,
     commit: (group) =>
       Effect.suspend(() => {
         if (engine.isLost()) return Effect.fail(lost())
         const node = engine.id()
         // One lane for all of it: once that is closed nothing of the group is committed any more, by whichever way.
         const lane = engine.lane()
-        const { checkAt, checks, partAt, parts, within, withinAt } = apart(group)
+        const { checkAt, checks, partAt, parts, waitingAt, within, withinAt } = apart(group)
         const tellReplies = (part: Part, verdict: Verdict | undefined): void => {
           if (verdict?._tag === "Done") {
             for (const { node } of part.replies) engine.hint({ to: node, payload: replies })
@@ -158,10 +188,15 @@ const join = Effect.fnUntraced(function*(
         }
         const written: Effect.Effect<ReadonlyArray<Verdict>, NodeLost> = parts.length === 0
           ? Effect.succeed([])
-          : lane.commit(statement, parts).pipe(
-            Effect.mapError(() => new NodeLost({ node })),
+          : lane.commit(statementFor(parts), parts).pipe(
+            Effect.mapError(() => lost(node)),
             Effect.tap((verdicts) =>
-              Effect.sync(() => parts.forEach((part, index) => tellReplies(part, verdicts[index])))
+              Effect.sync(() =>
+                parts.forEach((part, index) => {
+                  noteBusy(part, verdicts[index])
+                  tellReplies(part, verdicts[index])
+                })
+              )
             )
           )
         const writtenWithin = Effect.forEach(within, (part) => {
@@ -169,12 +204,17 @@ const join = Effect.fnUntraced(function*(
           if (!(transaction instanceof PostgresTransaction) || transaction.client !== client) {
             return Effect.succeed<Verdict>({ _tag: "Failed", failure: "the transaction is not one of this storage" })
           }
-          return lane.commitWithin(statement, part, transaction.send).pipe(
+          return lane.commitWithin(statementFor([part]), part, transaction.send).pipe(
             // Whatever it came to nothing for, the handler is to begin anew. That is so where the node was lost, too: others of the
             // group are committed, perhaps, and what became of them is not to be forgotten over this one.
             Effect.catch(() => Effect.succeed(undefined)),
             Effect.map((verdict): Verdict => verdict ?? { _tag: "Superseded" }),
-            Effect.tap((verdict) => Effect.sync(() => tellReplies(part, verdict)))
+            Effect.tap((verdict) =>
+              Effect.sync(() => {
+                noteBusy(part, verdict)
+                tellReplies(part, verdict)
+              })
+            )
           )
         })
         const checked: Effect.Effect<ReadonlyArray<Verdict>, NodeLost> = checks.length === 0
@@ -183,7 +223,7 @@ const join = Effect.fnUntraced(function*(
             alive(engine.query(checksSql, [int8(checks.map((check) => check.id))])),
             ([row]) => checkVerdicts(checks, row)
           )
-        if (parts.length === group.length) return written
+        if (parts.length === group.length && partAt.every((place, index) => place === index)) return written
         if (checks.length === group.length) return checked
         // None ends the others early, nor decides about them: what is written stays under way until it is known what became of it,
         // and then that is told, also where the node was lost before the checks were answered. They are made anew.
@@ -195,6 +235,7 @@ const join = Effect.fnUntraced(function*(
           places.forEach((at, kind) =>
             at.forEach((place, index) => inOrder[place] = verdicts[kind]?.[index] ?? { _tag: "Superseded" })
           )
+          for (const place of waitingAt) inOrder[place] = { _tag: "Busy", elsewhere: false }
           return inOrder
         })
       }),
@@ -203,7 +244,7 @@ const join = Effect.fnUntraced(function*(
         if (found === undefined) return Effect.succeed(undefined)
         const node = engine.id()
         return engine.lane().commit(killStatement, [{ id: found.id, answer }]).pipe(
-          Effect.mapError(() => new NodeLost({ node })),
+          Effect.mapError(() => lost(node)),
           Effect.map(([verdict]) => {
             for (const to of verdict?.told ?? []) engine.hint({ to, payload: replies })
             const killed = { id: found.id, version: verdict?.version ?? 0 }
@@ -223,14 +264,15 @@ const join = Effect.fnUntraced(function*(
         engine.query(statements.unattended.sql, statements.unattended.params(engine.id(), kinds, after)),
         statements.unattended.rows
       )),
-    replies: alive(
-      Effect.suspend(() =>
-        Effect.map(
-          engine.query(statements.replies.sql, statements.replies.params([...ids.add(engine.id())])),
-          statements.replies.rows
+    replies: (from) =>
+      alive(
+        Effect.suspend(() =>
+          Effect.map(
+            engine.query(statements.replies.sql, statements.replies.params([...ids.add(engine.id())], from)),
+            statements.replies.rows
+          )
         )
-      )
-    ),
+      ),
     forget: (replies) => alive(Effect.asVoid(engine.query(statements.forget.sql, statements.forget.params(replies)))),
     deliverDue: alive(Effect.map(
       engine.query(statements.deliverDue.sql, statements.deliverDue.params(duePerStatement)),

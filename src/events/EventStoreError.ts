@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
+import { FailedAttemptTypeId } from "../durable/Behaviour.ts"
 
 const StreamFields = {
   /** The id of the store. */
@@ -303,6 +304,23 @@ export class IsolationNotSupported extends Schema.TaggedError<IsolationNotSuppor
 }
 
 /**
+ * A handler's appends are committed with its state, and this store is not kept where its server is: in the same database, by the
+ * same client; or in memory, where the server is in memory. Nothing was appended. An action after the commit may append to it.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class StoreElsewhere extends Schema.TaggedError<StoreElsewhere>("holdfast/events/StoreElsewhere")(
+  "StoreElsewhere",
+  { ...StreamFields, kind: Schema.String, key: Schema.String }
+) {
+  override get message() {
+    return `the event store ${this.store} is not kept where the server ${this.kind} "${this.key}" is: its handlers cannot ` +
+      "append to it in their transitions"
+  }
+}
+
+/**
  * The store did not answer in time, or refused to.
  *
  * @since 0.1.0
@@ -325,7 +343,115 @@ export class StoreUnavailable extends Schema.TaggedError<StoreUnavailable>("hold
   }
 }
 
+/**
+ * The token does not give this right. The answer is the same whether there is such a store or not. Nothing was done.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class AccessDenied extends Schema.TaggedError<AccessDenied>("holdfast/events/AccessDenied")("AccessDenied", {
+  store: Schema.String,
+  /** The rights of which one would do. */
+  rights: Schema.Array(Schema.Literals(["read", "append", "subscribe", "admin"]))
+}) {
+  override get message() {
+    return `the token does not give the right to ${this.rights.join(" or ")} in the event store ${this.store}`
+  }
+}
+
+/**
+ * The gateway was shown no token, one that it did not issue, or one that has expired. Nothing was done.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class TokenRefused extends Schema.TaggedError<TokenRefused>("holdfast/events/TokenRefused")("TokenRefused", {
+  problem: Schema.Literals(["missing", "invalid", "expired"])
+}) {
+  override get message() {
+    return {
+      missing: "the gateway asks for a token",
+      invalid: "the gateway did not issue this token",
+      expired: "the token has expired"
+    }[this.problem]
+  }
+}
+
+/**
+ * No worker of the gateway that serves the store could be reached in time. Nothing was done.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class NoGatewayWorkers extends Schema.TaggedError<NoGatewayWorkers>("holdfast/events/NoGatewayWorkers")(
+  "NoGatewayWorkers",
+  {
+    store: Schema.String,
+    /** For how long one was looked for. */
+    waitedMillis: Schema.Int,
+    detail: Schema.String
+  }
+) {
+  override get message() {
+    return `no gateway worker for the event store ${this.store} within ${this.waitedMillis} ms: ${this.detail}`
+  }
+}
+
+/**
+ * There is more to do than is allowed at once, or what was asked of has not answered for a while. Nothing was done; it may be
+ * asked again after a pause.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class Overloaded extends Schema.TaggedError<Overloaded>("holdfast/events/Overloaded")("Overloaded", {
+  /** What there is too much of: requests or subscriptions of one client, requests for one store; or what does not answer. */
+  what: Schema.Literals(["requests", "subscriptions", "store"]),
+  /** How many are allowed at once, where that is the matter. */
+  limit: Schema.optionalKey(Schema.Int)
+}) {
+  override get message() {
+    return this.limit === undefined
+      ? `the ${this.what} has not answered for a while, and is let be`
+      : `more than ${this.limit} ${this.what === "store" ? "requests for one store" : this.what} at once`
+  }
+}
+
+/**
+ * A request that is larger than the gateway lets through. Nothing was done.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class RequestTooLarge extends Schema.TaggedError<RequestTooLarge>("holdfast/events/RequestTooLarge")(
+  "RequestTooLarge",
+  {
+    /** How large a request may be, in bytes. */
+    limit: Schema.Int
+  }
+) {
+  override get message() {
+    return `the request has more than ${this.limit} bytes, which is the most that the gateway lets through`
+  }
+}
+
+/**
+ * A request that the gateway does not understand: no client of this library sends one. Nothing was done.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class MalformedRequest extends Schema.TaggedError<MalformedRequest>("holdfast/events/MalformedRequest")(
+  "MalformedRequest",
+  { issue: Schema.String }
+) {
+  override get message() {
+    return `the gateway does not understand the request: ${this.issue}`
+  }
+}
+
 const Reason = Schema.Union([
+  AccessDenied,
   AlreadyExists,
   DuplicateEvent,
   EventNotFound,
@@ -334,13 +460,19 @@ const Reason = Schema.Union([
   InvalidArgument,
   InvalidEvent,
   IsolationNotSupported,
+  MalformedRequest,
+  NoGatewayWorkers,
+  Overloaded,
+  RequestTooLarge,
   SnapshotNotFound,
+  StoreElsewhere,
   StoreNotFound,
   StoreUnavailable,
   StreamDeleted,
   StreamNotFound,
   SubscriptionLost,
   SubscriptionNotFound,
+  TokenRefused,
   TooManySubscribers,
   WrongExpectedVersion
 ])
@@ -376,6 +508,10 @@ export class EventStoreError extends Schema.TaggedError<EventStoreError>("holdfa
   "EventStoreError",
   { reason: Reason }
 ) {
+  /** In a handler of a durable server that does not declare it, it is a failed attempt. */
+  get [FailedAttemptTypeId](): true {
+    return true
+  }
   override get message() {
     return this.reason.message
   }

@@ -78,6 +78,7 @@ layer(TestPostgres.layer, { excludeTestServices: true })("KilledSubscribers", (i
       const firsts = [...new Set(yield* positions("plain"))]
       assert.deepStrictEqual(firsts, range(0, appended))
       assert.isAtLeast(kills, 2)
+      if (seconds > 5) yield* Effect.log(`${kills} kills, ${appended} events`)
     }).pipe(Random.withSeed(seed), Effect.onError(() => Effect.log(`HOLDFAST_TEST_SEED=${seed}`)))
   }, 150_000)
 })

@@ -7,6 +7,7 @@ import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
 import {
+  DuplicateEvent,
   EventStoreError,
   type EventStoreErrorReason,
   type ExpectedVersion,
@@ -188,4 +189,50 @@ export const encodeEvents = (
     })
   }
   return encoded
+}
+
+/** Whether this is JSON, and of a length that can be stored. */
+export const isJson = (text: string): boolean => parsed(text).ok
+
+const parsed = (text: string): Checked<unknown> => {
+  if (text.length > maxTextLength) return { ok: false, issue: `Expected at most ${maxTextLength} characters` }
+  try {
+    return { ok: true, value: JSON.parse(text) }
+  } catch {
+    return { ok: false, issue: "Expected JSON" }
+  }
+}
+
+const isJsonObject = (text: string): boolean => {
+  const value = parsed(text)
+  return value.ok && typeof value.value === "object" && value.value !== null && !Array.isArray(value.value)
+}
+
+/** Encoded events that somebody else has encoded, looked at anew. */
+export const checkAppended = (
+  store: string,
+  eventStreamId: string,
+  events: ReadonlyArray<EncodedEvent>
+): EventStoreError | undefined => {
+  const refuse = (field: string, issue: string) => failure(new InvalidEvent({ store, eventStreamId, field, issue }))
+  const ids = new Set<string>()
+  for (const { data, dataContentType, id, metadata, metadataContentType, type } of events) {
+    const typeIssue = nameIssue(type)
+    if (typeIssue !== undefined) return refuse("eventType", typeIssue)
+    if (!uuidPattern.test(id) || id !== id.toLowerCase()) return refuse("eventId", "Expected a UUID")
+    if (ids.has(id)) return failure(new DuplicateEvent({ store, eventStreamId, eventId: id }))
+    ids.add(id)
+    for (
+      const [field, label] of [["dataContentType", dataContentType], [
+        "metadataContentType",
+        metadataContentType
+      ]] as const
+    ) {
+      const issue = label === null ? undefined : nameIssue(label)
+      if (issue !== undefined) return refuse(field, issue)
+    }
+    if (!isJson(data)) return refuse("data", "Expected JSON")
+    if (metadata !== null && !isJsonObject(metadata)) return refuse("metadata", "Expected a JSON object")
+  }
+  return undefined
 }

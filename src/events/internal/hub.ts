@@ -17,7 +17,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import {
   type EventStoreError,
-  type StoreUnavailable,
+  type EventStoreErrorReason,
   SubscriptionLost,
   SubscriptionNotFound,
   TooManySubscribers
@@ -42,6 +42,13 @@ export interface HubSettings {
   readonly checkpointMillis: number
   readonly pollMillis: number
 }
+
+/** What may be otherwise the next time. */
+const passing: ReadonlySet<EventStoreErrorReason["_tag"]> = new Set([
+  "StoreUnavailable",
+  "NoGatewayWorkers",
+  "Overloaded"
+])
 
 /** How many events are read at once, at most. */
 const maxPage = 1000
@@ -255,12 +262,11 @@ export class Hub {
       }
     })
     // A storage that is not there is waited for: a subscription has all the time in the world.
-    const patient: Effect.Effect<void, EventStoreError> = Effect.catchReason(
+    const patient: Effect.Effect<void, EventStoreError> = Effect.catchIf(
       round,
-      "EventStoreError",
-      "StoreUnavailable",
-      (reason: StoreUnavailable) =>
-        Effect.logWarning(`the subscription "${name}" waits: ${reason.message}`).pipe(
+      ({ reason }) => passing.has(reason._tag),
+      (error) =>
+        Effect.logWarning(`the subscription "${name}" waits: ${error.message}`).pipe(
           Effect.andThen(Effect.sleep(Duration.millis(pollMillis))),
           Effect.andThen(Effect.suspend(() => patient))
         )

@@ -7,6 +7,7 @@
  */
 import type * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
+import type { Journal, JournalEvent } from "../../durable/DurableStorage.ts"
 import type { Direction } from "../EventStore.ts"
 import type { EventStoreError, ExpectedVersion } from "../EventStoreError.ts"
 import type { RecordedEvent, StreamInfo } from "../RecordedEvent.ts"
@@ -17,18 +18,7 @@ import type { SubscriptionInfo } from "../Subscription.ts"
 import type { Signal } from "./signal.ts"
 
 /** An event as it is stored: data and metadata as JSON text. */
-export interface EncodedEvent {
-  readonly id: string
-  /** Whether the id was given, and may be known already. */
-  readonly idGiven: boolean
-  readonly type: string
-  readonly data: string
-  /** Null: none. */
-  readonly metadata: string | null
-  /** Null: `application/json`. */
-  readonly dataContentType: string | null
-  readonly metadataContentType: string | null
-}
+export type EncodedEvent = JournalEvent
 
 export interface Append {
   readonly eventStreamId: string
@@ -40,6 +30,12 @@ export interface Append {
 export interface Placed {
   readonly cursor: number
   readonly event: RecordedEvent
+}
+
+/** An event as it goes over the wire of a gateway, with its place. */
+export interface PlacedText {
+  readonly cursor: number
+  readonly text: string
 }
 
 /** Selected events in order, and how far was looked for them. */
@@ -76,6 +72,11 @@ type Answer<A> = Effect.Effect<A, EventStoreError>
 
 export interface EventStorage {
   readonly append: (store: string, append: Append) => Answer<number>
+  /**
+   * The store as the storages of durable servers know it, for appends that are committed with a handler's step. `undefined`: the
+   * caller has a transaction of its own open, and appends in that.
+   */
+  readonly journal: (store: string) => Answer<Journal | undefined>
   readonly link: (
     store: string,
     eventStreamId: string,
@@ -97,6 +98,14 @@ export interface EventStorage {
     count: number,
     direction: Direction
   ) => Answer<ReadonlyArray<RecordedEvent>>
+  /** The same as `read`, without making values of what is text: where a storage has it so. */
+  readonly readText?: (
+    store: string,
+    eventStreamId: string,
+    start: number,
+    count: number,
+    direction: Direction
+  ) => Answer<ReadonlyArray<PlacedText>>
   readonly streamInfo: (store: string, eventStreamId: string) => Answer<StreamInfo | undefined>
   readonly streams: (store: string, after: string, limit: number) => Answer<ReadonlyArray<StreamInfo>>
 

@@ -26,3 +26,9 @@ export const millisOf = (
 /** A whole number from 1 on. */
 export const countOf = (field: string, count: number): number =>
   Number.isSafeInteger(count) && count >= 1 ? count : refuse(field, "must be a whole number of at least 1")
+
+/** The milliseconds of a duration that was given by somebody else; undefined where it is none, or endless. */
+export const millisIn = (input: Duration.Input): number | undefined => {
+  const millis = Option.map(Duration.fromInput(input), Duration.toMillis)
+  return Option.isSome(millis) && Number.isFinite(millis.value) ? millis.value : undefined
+}

@@ -8,7 +8,10 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { SqlError } from "effect/sql/SqlError"
+import { PostgresJournal } from "../../../durable/internal/journals.ts"
+import { isOpaque } from "../../../durable/internal/postgres/appends.ts"
 import type * as Member from "../../../member/Member.ts"
+import type { Direction } from "../../EventStore.ts"
 import {
   DuplicateEvent,
   EventNotFound,
@@ -27,11 +30,12 @@ import type { Snapshot } from "../../Snapshot.ts"
 import type { StoreConfig } from "../../StoreConfig.ts"
 import { failure } from "../checks.ts"
 import { matches, streamOf } from "../matching.ts"
+import * as metrics from "../metrics.ts"
 import { Signal } from "../signal.ts"
 import type { EventStorage, Placed } from "../storage.ts"
 import * as committing from "./committer.ts"
-import { deleteStatement, linkStatement, type Verdict } from "./groups.ts"
-import { dateOf, int8, isOpaque, placedOf, type Row, streamInfoOf, text, texts, uuids } from "./parameters.ts"
+import { deleteStatement, linkStatement, schemaOf, type Verdict } from "./groups.ts"
+import { dateOf, int8, placedOf, type Row, streamInfoOf, text, textOf, texts, uuids } from "./parameters.ts"
 import * as reading from "./reader.ts"
 import { isInTransaction, stage } from "./staging.ts"
 import { subscriptionsOf } from "./subscriptions.ts"
@@ -212,8 +216,36 @@ export const make = Effect.fnUntraced(function*(options: {
         opened.add(store)
       })
 
+  const journals = new Map<string, PostgresJournal>()
+  const journalOf = (store: string): PostgresJournal => {
+    const known = journals.get(store)
+    if (known !== undefined) return known
+    const appended = (events: number) => {
+      metrics.count(metrics.appended, events)
+      tell("events", store)
+    }
+    const made = new PostgresJournal({ store, client, schema: schemaOf(store), appended })
+    journals.set(store, made)
+    return made
+  }
+
   const page = (rows: ReadonlyArray<Row>, at: number, streamId?: string): ReadonlyArray<Placed> =>
     rows.flatMap((row) => placedOf(row, at, streamId) ?? [])
+
+  const read = (store: string, eventStreamId: string, start: number, count: number, direction: Direction) =>
+    Effect.gen(function*() {
+      const isAll = eventStreamId === all
+      const name = isAll ? `read_all_${direction}($1, $2)` : `read_${direction}($1, $2, $3)`
+      const params = [int8(start), int8(count)]
+      const rows = yield* reader.call(store, "getEvents", "*", name, isAll ? params : [text(eventStreamId), ...params])
+      const state = rows[0]?.[0]
+      if (isAll || state === "there") return rows
+      return yield* failure(
+        state === "deleted"
+          ? new StreamDeleted({ store, eventStreamId })
+          : new StreamNotFound({ store, eventStreamId })
+      )
+    })
 
   const snapshotOf = ([source, stream, version, record, created]: Row): Snapshot => ({
     sourceId: String(source),
@@ -233,6 +265,11 @@ export const make = Effect.fnUntraced(function*(options: {
           : yield* committer.append(store, append)
         const version = yield* decided(store, eventStreamId, expectedVersion, verdict)
         return version ?? (yield* versionOf(store, events.at(-1)?.id ?? ""))
+      }),
+    journal: (store) =>
+      Effect.gen(function*() {
+        yield* ensureOpen(store)
+        return (yield* isInTransaction(client)) ? undefined : journalOf(store)
       }),
     link: (store, eventStreamId, eventIds, expectedVersion) =>
       Effect.gen(function*() {
@@ -255,23 +292,15 @@ export const make = Effect.fnUntraced(function*(options: {
       }),
 
     read: (store, eventStreamId, start, count, direction) =>
-      Effect.gen(function*() {
-        const isAll = eventStreamId === all
-        const name = isAll ? `read_all_${direction}($1, $2)` : `read_${direction}($1, $2, $3)`
-        const params = [int8(start), int8(count)]
-        const rows = yield* reader.call(
-          store,
-          "getEvents",
-          "*",
-          name,
-          isAll ? params : [text(eventStreamId), ...params]
-        )
-        if (isAll) return page(rows, 0).map(({ event }) => event)
-        const state = rows[0]?.[0]
-        if (state === "deleted") return yield* failure(new StreamDeleted({ store, eventStreamId }))
-        if (state !== "there") return yield* failure(new StreamNotFound({ store, eventStreamId }))
-        return page(rows, 1, eventStreamId).map(({ event }) => event)
-      }),
+      Effect.map(
+        read(store, eventStreamId, start, count, direction),
+        (rows) => page(rows, eventStreamId === all ? 0 : 1, eventStreamId).map(({ event }) => event)
+      ),
+    readText: (store, eventStreamId, start, count, direction) =>
+      Effect.map(
+        read(store, eventStreamId, start, count, direction),
+        (rows) => rows.flatMap((row) => textOf(row, eventStreamId === all ? 0 : 1, eventStreamId) ?? [])
+      ),
     streamInfo: (store, eventStreamId) =>
       Effect.map(
         reader.call(store, "streamInfo", "*", "stream($1)", [text(eventStreamId)]),

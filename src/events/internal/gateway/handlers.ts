@@ -1,0 +1,490 @@
+/**
+ * What a gateway worker does with requests: looks whether the client may, and whether what it says can be meant, and asks the
+ * storage. Everything that comes in is looked at as if nobody had looked at it before.
+ *
+ * A right is looked for before anything else is, so that whoever has none is told the same of every store, there or not.
+ */
+import * as Cause from "effect/Cause"
+import type * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
+import type * as Rpc from "effect/rpc/Rpc"
+import * as Stream from "effect/Stream"
+import {
+  AccessDenied,
+  type EventStoreError,
+  InvalidArgument,
+  Overloaded,
+  StoreNotFound,
+  StoreUnavailable
+} from "../../EventStoreError.ts"
+import { type Append, type Appended, GatewayRpcs } from "../../GatewayRpcs.ts"
+import { allows, type Right } from "../../GatewayToken.ts"
+import { all } from "../../RecordedEvent.ts"
+import {
+  checkAppended,
+  checkCount,
+  checkEventId,
+  checkExpectedVersion,
+  checkName,
+  checkNewStore,
+  checkReadable,
+  checkSelector,
+  checkStore,
+  checkStream,
+  failure,
+  isJson
+} from "../checks.ts"
+import { textOf } from "../matching.ts"
+import type { Claimed, EventStorage } from "../storage.ts"
+import { checking } from "../subscribing.ts"
+import type { Breaker } from "./breaker.ts"
+import type { Session } from "./clients.ts"
+import * as wire from "./wire.ts"
+
+/** How many characters of events go in one answer, where one event alone is not longer. */
+const maxAnswer = 1024 * 1024
+
+/** How many events are read, and how many streams are told, for one answer at most. */
+const maxRead = 1000
+
+interface Caller {
+  readonly client: Rpc.ServerClient
+}
+
+export interface Serving {
+  readonly storage: EventStorage
+  /** The stores that this worker serves; all of them where it does not say. */
+  readonly stores: ReadonlyArray<string> | undefined
+  readonly breaker: Breaker
+  readonly clock: Clock.Clock
+  readonly sessionOf: (clientId: number) => Session | undefined
+}
+
+/** What came of a request, as the breaker sees it: whether the store has answered, whatever it said. */
+const record = (breaker: Breaker, store: string, now: number, exit: Exit.Exit<unknown, EventStoreError>): void => {
+  if (Exit.isSuccess(exit)) return breaker.succeeded(store)
+  if (Cause.hasInterruptsOnly(exit.cause)) return breaker.forgotten(store)
+  const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
+  if (error?.reason._tag === "Overloaded") return breaker.forgotten(store)
+  return error === undefined || error.reason._tag === "StoreUnavailable"
+    ? breaker.failed(store, now)
+    : breaker.succeeded(store)
+}
+
+export const make = ({ breaker, clock, sessionOf, storage, stores }: Serving) => {
+  /** Which session has a subscription, so that two clients here are to each other as two processes. */
+  const holders = new Map<string, Session>()
+
+  const within = <A, R>(
+    { client }: Caller,
+    store: string,
+    rights: ReadonlyArray<Right>,
+    operation: string,
+    effect: (session: Session) => Effect.Effect<A, EventStoreError, R>
+  ): Effect.Effect<A, EventStoreError, R> =>
+    Effect.suspend(() => {
+      const session = sessionOf(client.id)
+      if (session === undefined) return Effect.interrupt
+      if (!allows(session.claims, store, rights)) return Effect.fail(failure(new AccessDenied({ store, rights })))
+      if (stores !== undefined && !stores.includes(store)) {
+        return Effect.fail(failure(new StoreNotFound({ store })))
+      }
+      const busy = session.enter(store)
+      if (busy !== undefined) return Effect.fail(busy)
+      if (!breaker.admits(store, clock.currentTimeMillisUnsafe())) {
+        session.exit(store)
+        return Effect.fail(failure(new Overloaded({ what: "store" })))
+      }
+      const typed = Effect.catchDefect(effect(session), (defect) =>
+        Effect.andThen(
+          Effect.logError(`${operation} has failed`, Cause.die(defect)),
+          Effect.fail(
+            failure(new StoreUnavailable({ store, operation, detail: "the worker has failed", mayBeDone: true }))
+          )
+        ))
+      return Effect.onExit(typed, (exit) => {
+        session.exit(store)
+        record(breaker, store, clock.currentTimeMillisUnsafe(), exit)
+        return Effect.void
+      })
+    })
+
+  const claimKey = (store: string, { id, token }: { readonly id: number; readonly token: number }) =>
+    `${store} ${id} ${token}`
+
+  /** The claim is over here, whatever becomes of it. */
+  const drop = (session: Session, store: string, claim: { readonly id: number; readonly token: number }): void => {
+    const held = session.held.get(claimKey(store, claim))
+    if (held === undefined) return
+    session.held.delete(claimKey(store, claim))
+    session.unsubscribe()
+    if (holders.get(held.key) === session) holders.delete(held.key)
+  }
+
+  const underClaim = (
+    caller: Caller,
+    operation: string,
+    payload: { readonly store: string; readonly id: number; readonly token: number },
+    f: (claimed: Claimed) => Effect.Effect<"done" | "lost" | "gone", EventStoreError>
+  ) =>
+    within(caller, payload.store, ["subscribe"], operation, (session) => {
+      const held = session.held.get(claimKey(payload.store, payload))
+      if (held === undefined) return Effect.succeed("lost" as const)
+      return Effect.tap(f(held.claimed), (standing) =>
+        Effect.sync(() => {
+          if (standing !== "done") drop(session, payload.store, payload)
+        }))
+    })
+
+  /** What a client has claimed is free again when the client has gone. */
+  const leave = (session: Session): Effect.Effect<void> =>
+    Effect.forEach(
+      Array.from(session.held),
+      ([name, { claimed }]) => {
+        const [store = ""] = name.split(" ")
+        return Effect.ensuring(
+          Effect.ignore(storage.release(store, claimed)),
+          Effect.sync(() => drop(session, store, claimed))
+        )
+      },
+      { concurrency: "unbounded", discard: true }
+    )
+
+  const handlers = GatewayRpcs.of({
+    // -------------------------------------------------------------------------------------------- appending
+    Append: ({ appends, store }, caller) =>
+      Effect.gen(function*() {
+        const results = yield* Queue.unbounded<typeof Appended.Type, EventStoreError | Cause.Done>()
+        const session = sessionOf(caller.client.id)
+        const refused = session?.admit(appends.length - 1)
+        if (session === undefined || refused !== undefined) {
+          yield* refused === undefined ? Queue.end(results) : Queue.fail(results, refused)
+          return results
+        }
+        yield* Effect.addFinalizer(() => Effect.sync(() => session.leave(appends.length - 1)))
+        let left = appends.length
+        const one = ([eventStreamId, expectedVersion, wired]: typeof Append.Type, index: number) =>
+          within(caller, store, ["append"], "appendEvents", () => {
+            const events = wired.map(wire.fromWire)
+            const wrong = checkStore(store) ?? checkStream(eventStreamId) ?? checkExpectedVersion(expectedVersion) ??
+              checkAppended(store, eventStreamId, events)
+            return wrong === undefined
+              ? storage.append(store, { eventStreamId, expectedVersion, events })
+              : Effect.fail(wrong)
+          }).pipe(
+            Effect.match({
+              onSuccess: (version) => [index, version] as const,
+              onFailure: (error) => [index, error] as const
+            }),
+            Effect.map((result) => {
+              Queue.offerUnsafe(results, result)
+              if (--left === 0) Queue.endUnsafe(results)
+            })
+          )
+        for (const [index, append] of appends.entries()) {
+          yield* Effect.forkScoped(one(append, index), { startImmediately: true })
+        }
+        return results
+      }),
+    Link: ({ eventIds, eventStreamId, expectedVersion, store }, caller) =>
+      within(caller, store, ["append"], "linkToStream", () =>
+        Effect.andThen(
+          checking(
+            checkStore(store),
+            checkStream(eventStreamId),
+            checkExpectedVersion(expectedVersion),
+            ...eventIds.map(checkEventId),
+            new Set(eventIds).size === eventIds.length
+              ? undefined
+              : failure(new InvalidArgument({ field: "eventIds", issue: "Expected each once" }))
+          ),
+          storage.link(store, eventStreamId, eventIds.map((id) => id.toLowerCase()), expectedVersion)
+        )),
+    Holds: ({ eventIds, eventStreamId, first, store }, caller) =>
+      within(caller, store, ["append", "read"], "appendEvents", () =>
+        Effect.gen(function*() {
+          yield* checking(checkStore(store), checkStream(eventStreamId), checkCount("first", first, 0))
+          for (let at = 0; at < eventIds.length; at += maxRead) {
+            const ids = eventIds.slice(at, at + maxRead)
+            const events = yield* storage.read(store, eventStreamId, first + at, ids.length, "forward")
+            const isThere = ids.every((id, index) => {
+              const event = events[index]
+              return event?.eventId === id && (event.link?.eventNumber ?? event.eventNumber) === first + at + index
+            })
+            if (!isThere) return false
+          }
+          return true
+        })),
+    DeleteStream: ({ eventStreamId, expectedVersion, hard, store }, caller) =>
+      within(caller, store, ["admin"], "deleteStream", () =>
+        Effect.andThen(
+          checking(checkStore(store), checkStream(eventStreamId), checkExpectedVersion(expectedVersion)),
+          storage.deleteStream(store, eventStreamId, expectedVersion, hard)
+        )),
+
+    // -------------------------------------------------------------------------------------------- reading
+    Read: ({ count, direction, eventStreamId, start, store }, caller) =>
+      within(caller, store, ["read"], "getEvents", () =>
+        Effect.gen(function*() {
+          yield* checking(
+            checkStore(store),
+            checkReadable(eventStreamId),
+            checkCount("start", start, 0),
+            checkCount("count", count, 1)
+          )
+          const asked = Math.min(count, maxRead)
+          const texts = storage.readText === undefined
+            ? (yield* storage.read(store, eventStreamId, start, asked, direction)).map((event) =>
+              wire.toText({
+                cursor: eventStreamId === all ? event.globalPosition : event.link?.eventNumber ?? event.eventNumber,
+                event
+              })
+            )
+            : yield* storage.readText(store, eventStreamId, start, asked, direction)
+          const { count: sent, events: encoded } = wire.encode(texts, maxAnswer)
+          const last = texts[sent - 1]
+          const isAll = last === undefined || sent === count || (sent === texts.length && texts.length < asked)
+          const next = isAll ? -1 : last.cursor + (direction === "forward" ? 1 : -1)
+          return { events: encoded, next: next < 0 ? null : next }
+        })),
+    StreamInfo: ({ eventStreamId, store }, caller) =>
+      within(caller, store, ["read", "append", "subscribe"], "streamInfo", () =>
+        Effect.andThen(
+          checking(checkStore(store), checkStream(eventStreamId)),
+          Effect.map(storage.streamInfo(store, eventStreamId), (info) => info ?? null)
+        )),
+    Streams: ({ after, limit, store }, caller) =>
+      within(caller, store, ["read"], "getStreams", () =>
+        Effect.andThen(
+          checking(
+            checkStore(store),
+            checkCount("limit", limit, 1),
+            after === "" ? undefined : checkName("after", after)
+          ),
+          storage.streams(store, after, Math.min(limit, maxRead))
+        )),
+    Head: ({ selector, store }, caller) =>
+      within(
+        caller,
+        store,
+        ["read", "subscribe"],
+        "head",
+        () => Effect.andThen(checking(checkStore(store), checkSelector(selector)), storage.head(store, selector))
+      ),
+
+    // -------------------------------------------------------------------------------------------- subscriptions
+    Scan: ({ after, limit, selector, store }, caller) =>
+      within(caller, store, ["subscribe"], "subscribe", () =>
+        Effect.gen(function*() {
+          yield* checking(
+            checkStore(store),
+            checkSelector(selector),
+            checkCount("after", after, -1),
+            checkCount("limit", limit, 1)
+          )
+          const page = yield* storage.scan(store, selector, after, Math.min(limit, maxRead))
+          const { count, events } = wire.encode(page.events.map(wire.toText), maxAnswer)
+          const last = page.events[count - 1]
+          return count === page.events.length || last === undefined
+            ? { events, scannedTo: page.scannedTo, atEnd: page.atEnd }
+            : { events, scannedTo: last.cursor, atEnd: false }
+        })),
+    Watch: ({ store }, caller) =>
+      Stream.unwrap(Effect.gen(function*() {
+        yield* within(caller, store, ["subscribe"], "subscribe", (session) =>
+          session.stays
+            ? Effect.andThen(checking(checkStore(store)), storage.storeConfig(store))
+            : Effect.fail(failure(new InvalidArgument({ field: "transport", issue: "Expected a socket" }))))
+        const session = sessionOf(caller.client.id)
+        if (session === undefined) return Stream.empty
+        yield* Effect.acquireRelease(
+          Effect.suspend(() => {
+            const refused = session.subscribe()
+            return refused === undefined ? Effect.void : Effect.fail(refused)
+          }),
+          () => Effect.sync(() => session.unsubscribe())
+        )
+        const events = storage.eventsOf(store)
+        const owners = storage.ownersOf(store)
+        let seen = events.count
+        let seenOwners = owners.count
+        const pull = Effect.suspend(() =>
+          Effect.map(
+            Effect.raceFirst(
+              Effect.as(events.after(seen), "events" as const),
+              Effect.as(owners.after(seenOwners), "subscriptions" as const)
+            ),
+            (what) => {
+              if (what === "events") seen = events.count
+              else seenOwners = owners.count
+              return [what] as const
+            }
+          )
+        )
+        return Stream.concat(Stream.succeed("watching" as const), Stream.fromPull(Effect.succeed(pull)))
+      })),
+    SaveSubscription: ({ name, position, selector, store }, caller) =>
+      within(caller, store, ["subscribe"], "saveSubscription", () =>
+        Effect.andThen(
+          checking(
+            checkStore(store),
+            checkName("name", name),
+            checkSelector(selector),
+            checkCount("position", position, -1)
+          ),
+          storage.save(store, name, selector, position)
+        )),
+    RemoveSubscription: ({ name, selector, store }, caller) =>
+      within(caller, store, ["subscribe"], "removeSubscription", () =>
+        Effect.andThen(
+          checking(
+            checkStore(store),
+            checkName("name", name),
+            selector === null ? undefined : checkSelector(selector)
+          ),
+          storage.remove(store, name, selector ?? undefined)
+        )),
+    Subscriptions: ({ store }, caller) =>
+      within(
+        caller,
+        store,
+        ["read", "subscribe"],
+        "getSubscriptions",
+        () => Effect.andThen(checking(checkStore(store)), storage.subscriptions(store))
+      ),
+    Claim: ({ name, selector, store }, caller) =>
+      within(caller, store, ["subscribe"], "subscribe", (session) =>
+        Effect.gen(function*() {
+          if (!session.stays) {
+            return yield* failure(new InvalidArgument({ field: "transport", issue: "Expected a socket" }))
+          }
+          yield* checking(checkStore(store), checkName("name", name), checkSelector(selector))
+          const key = JSON.stringify([store, name, textOf(selector)])
+          if (holders.has(key)) return { _tag: "Held" } as const
+          const refused = session.subscribe()
+          if (refused !== undefined) return yield* refused
+          holders.set(key, session)
+          const claim = yield* Effect.onError(storage.claim(store, name, selector), () =>
+            Effect.sync(() => {
+              session.unsubscribe()
+              holders.delete(key)
+            }))
+          if (claim._tag !== "Claimed") {
+            session.unsubscribe()
+            holders.delete(key)
+            return claim
+          }
+          session.held.set(claimKey(store, claim), { key, claimed: claim })
+          // The client has gone in the meantime.
+          if (session.isOver) yield* leave(session)
+          const { id, position, token } = claim
+          return { _tag: "Claimed", id, token, position } as const
+          // What was claimed has to be known here, also where nobody waits for it any more.
+        }).pipe(Effect.uninterruptible)),
+    Checkpoint: ({ position, ...payload }, caller) =>
+      underClaim(caller, "ack", payload, (claimed) => storage.checkpoint(payload.store, claimed, position)),
+    Park: ({ attempts, cursor, eventId, reason, ...payload }, caller) =>
+      underClaim(caller, "park", payload, (claimed) =>
+        Effect.andThen(
+          checking(checkEventId(eventId), checkCount("cursor", cursor, 0), checkCount("attempts", attempts, 1)),
+          storage.park(payload.store, claimed, { attempts, cursor, eventId, reason })
+        )),
+    Release: (payload, caller) =>
+      Effect.asVoid(
+        underClaim(caller, "release", payload, (claimed) =>
+          Effect.as(storage.release(payload.store, claimed), "gone" as const))
+      ),
+
+    // -------------------------------------------------------------------------------------------- snapshots
+    RecordSnapshot: ({ eventStreamId, record, sourceId, store, version }, caller) =>
+      within(caller, store, ["append"], "recordSnapshot", () =>
+        Effect.andThen(
+          checking(
+            checkStore(store),
+            checkName("sourceId", sourceId),
+            checkStream(eventStreamId),
+            checkCount("version", version, 0),
+            isJson(record) ? undefined : failure(new InvalidArgument({ field: "record", issue: "Expected JSON" }))
+          ),
+          storage.recordSnapshot(store, sourceId, eventStreamId, version, record)
+        )),
+    Snapshots: ({ eventStreamId, limit, sourceId, store, version }, caller) =>
+      Stream.unwrap(
+        within(caller, store, ["read"], "readSnapshot", () =>
+          Effect.gen(function*() {
+            yield* checking(
+              checkStore(store),
+              sourceId === null ? undefined : checkName("sourceId", sourceId),
+              eventStreamId === null ? undefined : checkStream(eventStreamId),
+              version === null ? undefined : checkCount("version", version, 0),
+              limit === null ? undefined : checkCount("limit", limit, 1)
+            )
+            const snapshots = yield* storage.snapshots(store, {
+              sourceId: sourceId ?? undefined,
+              eventStreamId: eventStreamId ?? undefined,
+              version: version ?? undefined,
+              limit: limit ?? undefined
+            })
+            return Stream.rechunk(Stream.fromArray(snapshots), 8)
+          }))
+      ),
+    DeleteSnapshot: ({ eventStreamId, sourceId, store, version }, caller) =>
+      within(caller, store, ["append"], "deleteSnapshot", () =>
+        Effect.andThen(
+          checking(
+            checkStore(store),
+            checkName("sourceId", sourceId),
+            checkStream(eventStreamId),
+            checkCount("version", version, 0)
+          ),
+          storage.deleteSnapshot(store, sourceId, eventStreamId, version)
+        )),
+
+    // -------------------------------------------------------------------------------------------- stores
+    CreateStore: ({ config, store }, caller) =>
+      within(
+        caller,
+        store,
+        ["admin"],
+        "createStore",
+        () => Effect.andThen(checking(checkNewStore(store)), storage.createStore(store, config))
+      ),
+    RemoveStore: ({ purge, store }, caller) =>
+      within(
+        caller,
+        store,
+        ["admin"],
+        "removeStore",
+        () => Effect.andThen(checking(checkStore(store)), storage.removeStore(store, purge))
+      ),
+    Stores: (_, { client }) =>
+      Effect.suspend(() => {
+        const session = sessionOf(client.id)
+        return session === undefined
+          ? Effect.interrupt
+          : Effect.map(storage.stores, (ids) =>
+            ids.filter((id) => allows(session.claims, id, ["read", "append", "subscribe", "admin"])))
+      }),
+    StoreStatus: ({ store }, caller) =>
+      within(
+        caller,
+        store,
+        ["read", "admin"],
+        "getStoreStatus",
+        () => Effect.andThen(checking(checkStore(store)), storage.storeStatus(store))
+      ),
+    StoreConfig: ({ store }, caller) =>
+      within(
+        caller,
+        store,
+        ["read", "admin"],
+        "getStoreConfig",
+        () => Effect.andThen(checking(checkStore(store)), storage.storeConfig(store))
+      )
+  })
+
+  return { handlers, leave }
+}
