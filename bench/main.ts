@@ -22,9 +22,14 @@ import { type Extent, goalsOf, type Work, works } from "./works.ts"
 /** The name of what is measured of us alone. */
 const growth = "growth"
 
-/** One line that is written over, where there is a terminal to do so. */
+let heading = ""
+
+/** One line that is written over, where there is a terminal to do so; elsewhere a line for each round. */
 const progress = (text: string) => {
-  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[2K${text}`)
+  if (process.stderr.isTTY) return void process.stderr.write(`\r\x1b[2K${text}`)
+  const next = text.split(":")[0] ?? ""
+  if (next !== "" && next !== heading) process.stderr.write(`${next}\n`)
+  heading = next
 }
 
 interface Asked {

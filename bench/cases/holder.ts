@@ -12,6 +12,8 @@ const program = Effect.gen(function*() {
   })
 })
 
+// A Ctrl-C reaches every process of the terminal: this one ends when the one that started it is gone, and tidies up.
+process.on("SIGINT", () => {})
 Effect.runPromise(Effect.scoped(program)).then(() => process.exit(0), (error: unknown) => {
   console.error(error)
   process.exit(1)
