@@ -153,7 +153,8 @@ const bench = Command.make(
         concurrency: orElse(concurrency, quick ? [1, 64] : [1, 16, 64, 256])
       },
       rounds: Math.max(1, Option.getOrElse(rounds, () => quick ? 1 : 5)),
-      warmMillis: Math.min(200, sampleMillis / 4),
+      // What is as short as that is to find out whether it works.
+      warmMillis: sampleMillis < 100 ? 0 : Math.min(200, sampleMillis / 4),
       sampleMillis,
       growth: names.length > 0 && !names.includes(growth) ? undefined : {
         rounds: Math.max(1, Option.getOrElse(rounds, () => quick ? 1 : 7)),

@@ -71,7 +71,7 @@ export const measure = Effect.fnUntraced(function*(plan: Plan, onProgress: (text
     subject.operations.has(cell.operation) && (subject.one.covers?.(cell) ?? true)
 
   // Each operation once with the most callers, so that the code is compiled before it is measured with a few.
-  for (const subject of subjects) {
+  for (const subject of plan.warmMillis > 0 ? subjects : []) {
     const warmed = new Set<string>()
     for (const cell of plan.cells.toSorted((a, b) => b.concurrency - a.concurrency)) {
       const key = `${cell.operation} ${cell.servers}`

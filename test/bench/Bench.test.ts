@@ -95,7 +95,7 @@ layer(NodeServices.layer, { excludeTestServices: true })("the benchmark", (it) =
       const picture = yield* fs.readFileString(svg)
       assert.match(picture, /^<svg .*<\/svg>\s*$/s)
       assert.notInclude(picture, "NaN")
-    }), 240_000)
+    }), 400_000)
 
   it.effect("has written the figures that the README shows, with their picture", () =>
     Effect.gen(function*() {
