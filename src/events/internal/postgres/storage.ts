@@ -12,18 +12,7 @@ import { PostgresJournal } from "../../../durable/internal/journals.ts"
 import { isOpaque } from "../../../durable/internal/postgres/appends.ts"
 import type * as Member from "../../../member/Member.ts"
 import type { Direction } from "../../EventStore.ts"
-import {
-  DuplicateEvent,
-  EventNotFound,
-  type EventStoreError,
-  type ExpectedVersion,
-  HardDeletesDisabled,
-  InvalidEvent,
-  StoreUnavailable,
-  StreamDeleted,
-  StreamNotFound,
-  WrongExpectedVersion
-} from "../../EventStoreError.ts"
+import { type EventStoreError, HardDeletesDisabled, StreamDeleted, StreamNotFound } from "../../EventStoreError.ts"
 import { all } from "../../RecordedEvent.ts"
 import type { Selector } from "../../Selector.ts"
 import type { Snapshot } from "../../Snapshot.ts"
@@ -33,6 +22,7 @@ import { matches, streamOf } from "../matching.ts"
 import * as metrics from "../metrics.ts"
 import { Signal } from "../signal.ts"
 import type { Append, EventStorage, Placed } from "../storage.ts"
+import { answersOf } from "./answers.ts"
 import * as committing from "./committer.ts"
 import { deleteStatement, linkStatement, schemaOf, type Verdict } from "./groups.ts"
 import { dateOf, int8, placedOf, type Row, streamInfoOf, text, textOf, texts, uuids } from "./parameters.ts"
@@ -147,52 +137,7 @@ export const make = Effect.fnUntraced(function*(options: {
 
   // ---------------------------------------------------------------------------------------------- appending
 
-  const decided = (
-    store: string,
-    eventStreamId: string,
-    expectedVersion: ExpectedVersion,
-    verdict: Verdict
-  ): Effect.Effect<number | undefined, EventStoreError> => {
-    switch (verdict._tag) {
-      case "Done":
-        return Effect.succeed(verdict.version)
-      case "WrongVersion":
-        return Effect.fail(failure(
-          new WrongExpectedVersion({ store, eventStreamId, expectedVersion, currentVersion: verdict.version })
-        ))
-      case "Known":
-        return Effect.fail(failure(
-          new DuplicateEvent({
-            store,
-            eventStreamId: verdict.stream,
-            eventId: verdict.eventId,
-            eventNumber: verdict.version
-          })
-        ))
-      case "Unknown":
-        return Effect.fail(failure(new EventNotFound({ store, eventId: verdict.eventId })))
-      case "Deleted":
-        return Effect.fail(failure(new StreamDeleted({ store, eventStreamId })))
-      case "Missing":
-        return Effect.fail(failure(new StreamNotFound({ store, eventStreamId })))
-      case "Failed":
-        // The store may be the reason; if it is there, the server does not take the event.
-        return Effect.andThen(
-          reader.open(store),
-          Effect.fail(failure(new InvalidEvent({ store, eventStreamId, field: "event", issue: verdict.problem })))
-        )
-      case "Again":
-      case "Busy":
-        return Effect.fail(failure(
-          new StoreUnavailable({
-            store,
-            operation: "append",
-            detail: `"${eventStreamId}" is locked by a transaction`,
-            mayBeDone: false
-          })
-        ))
-    }
-  }
+  const decided = answersOf(reader)
 
   /** Where an event is: for an append that was done, and whose answer was lost. */
   const versionOf = (store: string, eventId: string) =>
