@@ -1,7 +1,7 @@
 /**
- * What is measured, seen from the outside. A *work* (a durable call, a cast, an append) is done by several *cases*: Holdfast, what
- * users would pick instead, and floors without any library. Every case is an implementation of what is said here; who calls, how
- * often and how long it takes is the business of `measure.ts`, and each case lives in a process of its own (`subject.ts`).
+ * What is measured, seen from the outside. A *work* (a durable call, a cast, an append) is done by several *cases*: Holdfast,
+ * what users would pick instead, and floors without any library. Every case is an implementation of what is said here; who calls,
+ * how often and how long it takes is the business of `measure.ts`, and each case lives in a process of its own (`subject.ts`).
  *
  * The work is always the same: servers that count, each with a state of 200 bytes as JSON, or events of 200 bytes.
  */
@@ -69,8 +69,8 @@ export interface Session {
 }
 
 /**
- * A way to do a work. What fails in a case is a defect: a benchmark that goes on after an error would tell nothing. `servers` is how many there
- * will be at most.
+ * A way to do a work. What fails in a case is a defect: a benchmark that goes on after an error would tell nothing. `servers` is
+ * how many there will be at most.
  */
 export interface Case {
   readonly open: (database: Database, servers: number) => Effect.Effect<Session, never, Scope.Scope>

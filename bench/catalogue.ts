@@ -1,6 +1,6 @@
 /**
- * All cases of all works, by name: what each is, what it promises beyond or short of the others, and what was chosen for it. The code
- * of a case, and with it the packages of a peer, are loaded only in the process that runs it.
+ * All cases of all works, by name: what each is, what it promises beyond or short of the others, and what was chosen for it. The
+ * code of a case, and with it the packages of a peer, are loaded only in the process that runs it.
  */
 import type { Case, CastCase } from "./Case.ts"
 
@@ -116,7 +116,7 @@ const calls: ReadonlyArray<Entry> = [
     name: "effect-cluster",
     title: "Effect Cluster: a persisted entity whose state is a row, written in the transaction of its reply",
     settings:
-      "SingleRunner; ClusterSchema.Persisted and WithTransaction; no simulated serialization; 32 connections; state kept in memory, written by one statement",
+      "SingleRunner; ClusterSchema.Persisted and WithTransaction; no simulated serialization; 20 connections; state kept in memory, written by one statement",
     promises:
       "The same atomicity of state and reply on Postgres. A message is stored before it is handled and its reply after, and both stay in the tables: it could be deduplicated and looked up later, where ours are gone once answered. A handler is retried when its process dies.",
     packages: ["effect"],
@@ -129,7 +129,7 @@ const calls: ReadonlyArray<Entry> = [
     name: "restate",
     title: "Restate: virtual objects with state in Restate, called over its HTTP ingress",
     settings:
-      "the server of the npm package on the same disk, fsync of its log on (its default), endpoint and caller in one Node process over HTTP/2 and kept-alive HTTP/1.1",
+      "the server of the npm package on the same disk, fsync of its log on (its default), 4 partitions, endpoint and caller in one Node process over HTTP/2 and kept-alive HTTP/1.1",
     promises:
       "Durable in a log and a RocksDB of its own, not in Postgres: state does not commit with rows of the application. It journals every step of a handler and resumes it after a crash, which ours does not; the server is a second system to run.",
     packages: ["@restatedev/restate-server", "@restatedev/restate-sdk", "@restatedev/restate-sdk-clients"],
@@ -142,7 +142,7 @@ const calls: ReadonlyArray<Entry> = [
     name: "dbos",
     title: "DBOS: a workflow with one step that changes a row",
     settings:
-      "two pools of 32 connections, log level error, tracing off; the step is one autocommitted UPDATE ... RETURNING",
+      "two pools of 20 connections, log level error, tracing off; the step is one autocommitted UPDATE ... RETURNING",
     promises:
       "The workflow is resumed after a crash and its outcome kept; the step may run twice when the crash falls between its commit and its record, so the count is at least once. Servers are rows: nothing orders two workflows but the row's lock.",
     packages: ["@dbos-inc/dbos-sdk"],
@@ -155,7 +155,7 @@ const calls: ReadonlyArray<Entry> = [
     name: "emmett",
     title: "emmett: CommandHandler, which reads a stream, decides and appends",
     settings:
-      "a pool of 32 connections; version conflicts retried until they pass, 1 to 10 ms apart; a stream is left for a new one after 20 events, so that reading it stays cheap",
+      "a pool of 20 connections; version conflicts retried until they pass, 1 to 10 ms apart; a stream is left for a new one after 20 events, so that reading it stays cheap",
     promises:
       "Keeps every event, which ours does not. The caller's answer is not stored: after a lost connection it has to look. Writers of one stream conflict and retry.",
     packages: ["@event-driven-io/emmett", "@event-driven-io/emmett-postgresql"],
@@ -181,7 +181,7 @@ const casts: ReadonlyArray<Entry> = [
     name: "effect-cluster",
     title: "Effect Cluster: persisted messages, discarded replies, to a runner in another process",
     settings:
-      "NodeClusterSocket with SQL storage on both sides, the sender clientOnly; Persisted and WithTransaction; 32 connections",
+      "NodeClusterSocket with SQL storage on both sides, the sender clientOnly; Persisted and WithTransaction; 20 connections",
     promises:
       "Exactly one effect for each message where it is written by the same transaction, in the order of a shard.",
     packages: ["effect", "@effect/platform-node"],
@@ -203,8 +203,7 @@ const casts: ReadonlyArray<Entry> = [
     work: "casts",
     name: "dbos",
     title: "DBOS: workflows enqueued by DBOSClient, one step that changes a row",
-    settings:
-      "a partitioned queue, one workflow at a time for each key; polled every 10 ms; up to 8 dispatches at once; pools of 32",
+    settings: "a partitioned queue, one workflow at a time for each key; polled every 10 ms; pools of 20 connections",
     promises: "Resumed after a crash, the step at least once. Serial per key, as ours.",
     packages: ["@dbos-inc/dbos-sdk"],
     byDefault: true,
@@ -227,7 +226,7 @@ const casts: ReadonlyArray<Entry> = [
     name: "pg-boss",
     title: "pg-boss: jobs, fetched in batches",
     settings:
-      "standard policy, LISTEN/NOTIFY on, 4 workers that fetch batches of 200 while they come back full; transactional: a batch's counts and its completion are one commit",
+      "standard policy, LISTEN/NOTIFY on, 2 workers that fetch batches of 200 while they come back full; transactional: a batch's counts and its completion are one commit",
     promises:
       "One effect for each job, but in no order and not serial per key, which ours is (its policy that is, key_strict_fifo, handles a few jobs of a hot key each second). Keeps finished jobs for a while.",
     packages: ["pg-boss"],
@@ -274,7 +273,7 @@ const events: ReadonlyArray<Entry> = [
     name: "emmett",
     title: "emmett: the PostgreSQL event store and its consumer",
     settings:
-      "a pool of 32 connections; the consumer pulls 1,000 events at a time, every 10 ms while there are more (its defaults: 100, 50 ms)",
+      "a pool of 20 connections; the consumer pulls 1,000 events at a time, every 10 ms while there are more (its defaults: 100, 50 ms)",
     promises: "Dense versions; positions from a sequence, with gaps. Inline projections, which ours does not have.",
     packages: ["@event-driven-io/emmett", "@event-driven-io/emmett-postgresql"],
     byDefault: true,

@@ -1,6 +1,6 @@
 /**
- * Another process of this benchmark, over Node's own channel: requests and replies, one at a time. It ends with its scope; a process
- * that ends by itself is a defect of whoever waits for it.
+ * Another process of this benchmark, over Node's own channel: requests and replies, one at a time. It ends with its scope; a
+ * process that ends by itself is a defect of whoever waits for it.
  */
 import { Effect, Redacted, type Scope } from "effect"
 import { fork } from "node:child_process"

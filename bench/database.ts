@@ -1,6 +1,6 @@
 /**
- * The database of a run: made for it, on a Postgres of its own with default durability or on the one that
- * `HOLDFAST_DATABASE_URL` names, and dropped after it. And what there is to know about server and machine.
+ * The database of a run: made for it, on a Postgres of its own with default durability or on the one that `HOLDFAST_DATABASE_URL`
+ * names, and dropped after it. And what there is to know about server and machine.
  */
 import { PgConnection } from "@effect/sql-pg"
 import { Effect, Option } from "effect"

@@ -1,7 +1,7 @@
 /**
- * Holdfast measured beside what users would pick instead, on one Postgres with default durability. `npm run bench` in the root runs everything,
- * `npm run bench -- --quick` a smoke run, `npm run bench -- casts` one work, `npm run bench -- restate` one peer beside Holdfast in
- * all its works. See `npm run bench -- --help`.
+ * Holdfast measured beside what users would pick instead, on one Postgres with default durability. `npm run bench` in the root
+ * runs everything, `npm run bench -- --quick` a smoke run, `npm run bench -- casts` one work, `npm run bench -- restate` one peer
+ * beside Holdfast in all its works. See `npm run bench -- --help`.
  */
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
 import { Clock, Console, Effect, FileSystem, Option } from "effect"
@@ -22,9 +22,14 @@ import { type Extent, goalsOf, type Work, works } from "./works.ts"
 /** The name of what is measured of us alone. */
 const growth = "growth"
 
-/** One line that is written over, where there is a terminal to do so. */
+let heading = ""
+
+/** One line that is written over, where there is a terminal to do so; elsewhere a line for each round. */
 const progress = (text: string) => {
-  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[2K${text}`)
+  if (process.stderr.isTTY) return void process.stderr.write(`\r\x1b[2K${text}`)
+  const next = text.split(":")[0] ?? ""
+  if (next !== "" && next !== heading) process.stderr.write(`${next}\n`)
+  heading = next
 }
 
 interface Asked {
@@ -148,7 +153,8 @@ const bench = Command.make(
         concurrency: orElse(concurrency, quick ? [1, 64] : [1, 16, 64, 256])
       },
       rounds: Math.max(1, Option.getOrElse(rounds, () => quick ? 1 : 5)),
-      warmMillis: Math.min(200, sampleMillis / 4),
+      // What is as short as that is to find out whether it works.
+      warmMillis: sampleMillis < 100 ? 0 : Math.min(200, sampleMillis / 4),
       sampleMillis,
       growth: names.length > 0 && !names.includes(growth) ? undefined : {
         rounds: Math.max(1, Option.getOrElse(rounds, () => quick ? 1 : 7)),
@@ -160,7 +166,7 @@ const bench = Command.make(
     const files = yield* FileSystem.FileSystem
     if (Option.isSome(json)) yield* files.writeFileString(json.value, `${toJson(result)}\n`)
     if (Option.isSome(svg)) yield* files.writeFileString(svg.value, picture(result))
-    if (readme) yield* writeSection(section(result), picture(result), toJson(result))
+    if (readme) yield* writeSection(section(result), picture(result), toJson(result, false))
     if (result.works.some(({ verified }) => verified.some(({ missing }) => missing !== 0))) process.exitCode = 1
   })
 ).pipe(

@@ -1,7 +1,7 @@
 /**
- * Taking samples. Each case of a work lives in a process and a database of its own, all of them on one server. They are interleaved within each
- * round and change their order from round to round, so that whatever else the machine does hits all of them alike; ratios are
- * taken within a round, and medians over rounds. Only one of them is asked to do something at a time.
+ * Taking samples. Each case of a work lives in a process and a database of its own, all of them on one server. They are
+ * interleaved within each round and change their order from round to round, so that whatever else the machine does hits all of
+ * them alike; ratios are taken within a round, and medians over rounds. Only one of them is asked to do something at a time.
  */
 import { Effect } from "effect"
 import type { Load } from "./Case.ts"
@@ -71,7 +71,7 @@ export const measure = Effect.fnUntraced(function*(plan: Plan, onProgress: (text
     subject.operations.has(cell.operation) && (subject.one.covers?.(cell) ?? true)
 
   // Each operation once with the most callers, so that the code is compiled before it is measured with a few.
-  for (const subject of subjects) {
+  for (const subject of plan.warmMillis > 0 ? subjects : []) {
     const warmed = new Set<string>()
     for (const cell of plan.cells.toSorted((a, b) => b.concurrency - a.concurrency)) {
       const key = `${cell.operation} ${cell.servers}`

@@ -1,6 +1,6 @@
 /**
- * The packages of the peers. `bench` is a package of its own, so they are not there after the `npm ci` of the root: whoever runs the
- * benchmark for the first time sees them being installed, once, as the lock says.
+ * The packages of the peers. `bench` is a package of its own, so they are not there after the `npm ci` of the root: whoever runs
+ * the benchmark for the first time sees them being installed, once, as the lock says.
  */
 import { spawnSync } from "node:child_process"
 import { readFileSync } from "node:fs"

@@ -1,7 +1,7 @@
 /**
- * The picture: bars for what readers ask first, as SVG, drawn by hand so that no browser and no library is needed. It has no background; its colours
- * follow the reader's scheme where the viewer tells it, and are readable on both where it does not. Scales are linear and begin at zero: what is a
- * hundred times as much is a hundred times as long.
+ * The picture: bars for what readers ask first, as SVG, drawn by hand so that no browser and no library is needed. It has no
+ * background; its colours follow the reader's scheme where the viewer tells it, and are readable on both where it does not.
+ * Scales are linear and begin at zero: what is a hundred times as much is a hundred times as long.
  */
 import type { Cell } from "./catalogue.ts"
 import { type Run, whole } from "./report.ts"

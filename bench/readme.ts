@@ -3,6 +3,7 @@
  * `npm run bench -- --readme` alone: nobody types a figure.
  */
 import { Effect, FileSystem } from "effect"
+import { spawnSync } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import type { Cell } from "./catalogue.ts"
 import { goalText, machineOf, type Run, times, whole } from "./report.ts"
@@ -205,4 +206,6 @@ export const writeSection = Effect.fnUntraced(function*(text: string, svg: strin
     fileOf("../README.md"),
     `${readme.slice(0, from)}${begin}\n\n${text}\n\n${readme.slice(to)}`
   )
+  // Tables are laid out as the rest of the page is.
+  spawnSync("dprint", ["fmt", "README.md"], { cwd: fileOf(".."), stdio: "ignore" })
 })

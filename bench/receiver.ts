@@ -1,6 +1,6 @@
 /**
- * The process that handles casts, until it is told to close. It tells how many it has handled at most every two milliseconds, so that
- * telling costs next to nothing, and at once where a message says when it was sent.
+ * The process that handles casts, until it is told to close. It tells how many it has handled at most every two milliseconds, so
+ * that telling costs next to nothing, and at once where a message says when it was sent.
  */
 import { PgConnection } from "@effect/sql-pg"
 import { Effect, Redacted } from "effect"
@@ -8,6 +8,7 @@ import process from "node:process"
 import type { CastCase } from "./Case.ts"
 import type { Handled } from "./casts.ts"
 import { entryOf } from "./catalogue.ts"
+import { runUntilTold } from "./ending.ts"
 import { sharedMicros } from "./load.ts"
 
 const [name = "", servers = "1"] = process.argv.slice(2)
@@ -37,16 +38,7 @@ const program = Effect.gen(function*() {
   const cast = (yield* Effect.promise(entryOf("casts", name).load)) as CastCase
   const receiving = yield* cast.receive(database, Number(servers), onHandled)
   process.send?.({ handled: 0, tookMicros: [], helpers: receiving?.helpers ?? [] } satisfies Handled)
-  yield* Effect.callback<void>((resume) => {
-    process.on("message", () => resume(Effect.void))
-    process.on("disconnect", () => resume(Effect.void))
-  })
+  yield* Effect.never
 })
 
-Effect.runPromise(Effect.scoped(program)).then(
-  () => process.exit(0),
-  (error: unknown) => {
-    console.error(`casts ${name}:`, error)
-    process.exit(1)
-  }
-)
+runUntilTold(`casts ${name}`, program)

@@ -1,6 +1,6 @@
 /**
- * What a run prints: the machine, for each work a table and how the goals stand, what was chosen for each case and what it promises; and
- * the same as JSON, with every single sample.
+ * What a run prints: the machine, for each work a table and how the goals stand, what was chosen for each case and what it
+ * promises; and the same as JSON, with every single sample.
  */
 import type { Entry } from "./catalogue.ts"
 import type { Facts } from "./database.ts"
@@ -115,15 +115,17 @@ export const print = ({ facts, growth, rounds, sampleMillis, versions, works }: 
     ...growth.length === 0 ? [] : ["", printGrowth(growth)]
   ].join("\n")
 
-export const toJson = ({ works, ...run }: Run): string =>
+/** Everything, or without the single samples where it is to be kept. */
+export const toJson = ({ works, ...run }: Run, withSamples = true): string =>
   JSON.stringify(
     {
       ...run,
-      works: works.map(({ cases, work, ...rest }) => ({
+      works: works.map(({ cases, samples, work, ...rest }) => ({
         work: work.name,
         title: work.title,
         cases: cases.map(({ name, promises, settings, title }) => ({ name, title, settings, promises })),
-        ...rest
+        ...rest,
+        ...withSamples ? { samples } : {}
       }))
     },
     null,

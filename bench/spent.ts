@@ -1,6 +1,6 @@
 /**
- * What processes have spent: processor time of any process and of a whole server with its children, and memory, from `/proc`. Where there
- * is none of that, as on macOS, it is not known.
+ * What processes have spent: processor time of any process and of a whole server with its children, and memory, from `/proc`.
+ * Where there is none of that, as on macOS, it is not known.
  */
 import { readdirSync, readFileSync } from "node:fs"
 

@@ -8,6 +8,7 @@ import process from "node:process"
 import type { Case, CastCase, Database, Helper, Load, Meter } from "./Case.ts"
 import { sessionOf } from "./casts.ts"
 import { entryOf } from "./catalogue.ts"
+import { runUntilTold } from "./ending.ts"
 import type { Measured, Reply, Request } from "./protocol.ts"
 import { cpuMicrosOf, megabytesOf, reapedCpuMicros, serverCpuMicros } from "./spent.ts"
 
@@ -102,18 +103,9 @@ const program = Effect.gen(function*() {
             const pids = [process.pid, ...(session.helpers ?? []).map(({ pid }) => pid)]
             return { _tag: "Finished", stored, megabytes: pids.reduce((sum, pid) => sum + (megabytesOf(pid) ?? 0), 0) }
           }))
-        case "Close":
-          return resume(Effect.void)
       }
     })
-    process.on("disconnect", () => resume(Effect.void))
   })
 })
 
-Effect.runPromise(Effect.scoped(program)).then(
-  () => process.exit(0),
-  (error: unknown) => {
-    console.error(`${work} ${name}:`, error)
-    process.exit(1)
-  }
-)
+runUntilTold(`${work} ${name}`, program)

@@ -1,6 +1,6 @@
 /**
- * From samples to figures: medians over rounds, and ratios that are taken within a round before their median is. A machine
- * that was busy in one round slows both sides of a ratio.
+ * From samples to figures: medians over rounds, and ratios that are taken within a round before their median is. A machine that
+ * was busy in one round slows both sides of a ratio.
  */
 import type { Cell } from "./catalogue.ts"
 import type { Sample } from "./measure.ts"

@@ -1,12 +1,12 @@
 /**
- * The yardstick: a group-commit loop written by hand over the driver, with no library round it. The servers live in memory; a call
- * changes the state there and waits. One statement at a time carries everything that is ready, of all servers, as arrays,
+ * The yardstick: a group-commit loop written by hand over the driver, with no library round it. The servers live in memory; a
+ * call changes the state there and waits. One statement at a time carries everything that is ready, of all servers, as arrays,
  * each row fenced by its version; while it is in flight the next group forms by itself.
  *
- * It is as fast as it could be made: the callers are resumed before the next group is taken, so that what they send next is in it;
- * a state is encoded once per group, not per call; and nothing else is done. What it leaves out is what a library is for:
- * schemas, typed errors, ownership by one of several processes, messages from elsewhere, and an answer to what became of a
- * group whose connection was lost.
+ * It is as fast as it could be made: the callers are resumed before the next group is taken, so that what they send next is in
+ * it; a state is encoded once per group, not per call; and nothing else is done. What it leaves out is what a library is for:
+ * schemas, typed errors, ownership by one of several processes, messages from elsewhere, and an answer to what became of a group
+ * whose connection was lost.
  */
 import { PgConnection } from "@effect/sql-pg"
 import { Effect, Exit } from "effect"

@@ -1,18 +1,14 @@
 /** The process that runs the counters for `remote.ts`, until it is told to close. */
 import { Effect } from "effect"
 import process from "node:process"
+import { runUntilTold } from "../ending.ts"
 import { run, urlOfEnvironment } from "./counters.ts"
 
-const program = Effect.gen(function*() {
-  yield* run({ url: urlOfEnvironment() }, () => {})
-  process.send?.({ _tag: "Ready" })
-  yield* Effect.callback<void>((resume) => {
-    process.on("message", () => resume(Effect.void))
-    process.on("disconnect", () => resume(Effect.void))
+runUntilTold(
+  "holder",
+  Effect.gen(function*() {
+    yield* run({ url: urlOfEnvironment() }, () => {})
+    process.send?.({ _tag: "Ready" })
+    yield* Effect.never
   })
-})
-
-Effect.runPromise(Effect.scoped(program)).then(() => process.exit(0), (error: unknown) => {
-  console.error(error)
-  process.exit(1)
-})
+)

@@ -1,6 +1,7 @@
 /**
- * Postgres's own load generator, in C, on the smallest transaction that changes a row: how many single-row commits this server and this
- * disk take, however good the client. Where there is no `pgbench`, this case is left out: it comes with the client tools of Postgres.
+ * Postgres's own load generator, in C, on the smallest transaction that changes a row: how many single-row commits this server
+ * and this disk take, however good the client. Where there is no `pgbench`, this case is left out: it comes with the client tools
+ * of Postgres.
  */
 import { Effect, Redacted } from "effect"
 import { spawn } from "node:child_process"

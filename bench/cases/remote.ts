@@ -1,7 +1,7 @@
 /**
  * Two processes: the servers run in one of their own (`holder.ts`), and what is measured is what another process, which has no
- * handlers, gets done with them. Calls wait for the reply; casts are acknowledged when they are in line, and the holder works them off
- * at the same time, on the same database. How long until they are handled is a work of its own: see `casts.ts`.
+ * handlers, gets done with them. Calls wait for the reply; casts are acknowledged when they are in line, and the holder works
+ * them off at the same time, on the same database. How long until they are handled is a work of its own: see `casts.ts`.
  */
 import { Effect } from "effect"
 import type { Case } from "../Case.ts"

@@ -1,6 +1,6 @@
 /**
- * The floor for latency: one caller, one row, one UPDATE, one commit, over the same driver as everything else. Nothing that
- * is durable in this database can answer sooner.
+ * The floor for latency: one caller, one row, one UPDATE, one commit, over the same driver as everything else. Nothing that is
+ * durable in this database can answer sooner.
  */
 import { PgConnection } from "@effect/sql-pg"
 import { Effect } from "effect"

@@ -1,6 +1,7 @@
 /**
- * How cost grows: an operation, measured again and again while something else becomes larger. Each size is measured in rounds that alternate
- * with rounds on a store where that something stays as small as it can be; the ratio of the two medians is what counts.
+ * How cost grows: an operation, measured again and again while something else becomes larger. Each size is measured in rounds
+ * that alternate with rounds on a store where that something stays as small as it can be; the ratio of the two medians is what
+ * counts.
  */
 import { Effect, type Scope } from "effect"
 import type { EmbeddedPostgres } from "../holdfast.ts"

@@ -1,6 +1,6 @@
 /**
- * How many calls all processes together do, by how many of them there are: each runs a hundred servers of its own, with 64 callers, on one
- * database. They share the machine's cores with Postgres, so on a small machine there is little to win.
+ * How many calls all processes together do, by how many of them there are: each runs a hundred servers of its own, with 64
+ * callers, on one database. They share the machine's cores with Postgres, so on a small machine there is little to win.
  */
 import { Effect } from "effect"
 import { start } from "../child.ts"

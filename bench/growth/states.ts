@@ -1,6 +1,6 @@
 /**
- * What a call costs by the size of its server's state, which changes one small field of it, stored as a whole and field by field. What it
- * takes of write-ahead log and of the disk is measured by `npm run bench:states`.
+ * What a call costs by the size of its server's state, which changes one small field of it, stored as a whole and field by field.
+ * What it takes of write-ahead log and of the disk is measured by `npm run bench:states`.
  */
 import { PgClient } from "@effect/sql-pg"
 import { Effect, Layer, Schema } from "effect"

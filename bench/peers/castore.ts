@@ -1,8 +1,8 @@
 /**
- * castore: its Postgres adapter, which inserts an event with the version that the caller gives, and reads them by aggregate. It has no positions
- * and no subscriptions. Its pool is that of postgres.js with ten connections, which the adapter does not let one change. A version is the
- * caller's to know, and a taken one is an error, so each caller appends to aggregates of its own; a hundred events at once are its
- * `pushEventGroup`, which is one transaction.
+ * castore: its Postgres adapter, which inserts an event with the version that the caller gives, and reads them by aggregate. It
+ * has no positions and no subscriptions. Its pool is that of postgres.js with ten connections, which the adapter does not let one
+ * change. A version is the caller's to know, and a taken one is an error, so each caller appends to aggregates of its own; a
+ * hundred events at once are its `pushEventGroup`, which is one transaction.
  */
 import { EventStore } from "@castore/core"
 import { PostgresEventStorageAdapter } from "@castore/event-storage-adapter-postgres"

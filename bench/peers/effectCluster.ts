@@ -1,11 +1,11 @@
 /**
  * Effect Cluster: an entity whose messages are persisted and whose handler, state change and reply share one SQL transaction
- * (`ClusterSchema.Persisted` and `WithTransaction`), on the same driver as ours. The state stays in the entity's memory, and is written by
- * one statement; the entity handles one message at a time, which is its default and what ours does.
+ * (`ClusterSchema.Persisted` and `WithTransaction`), on the same driver as ours. The state stays in the entity's memory, and is
+ * written by one statement; the entity handles one message at a time, which is its default and what ours does.
  *
- * Calls are made in the runner's own process (`SingleRunner`), with the serialization of remote messages not simulated. Casts come from a
- * process that is a client only, over the socket transport with storage in SQL, and discard their replies: they resolve once
- * the message is stored.
+ * A pool of 20 connections did best of 10, 20 and 32 on two cores. Calls are made in the runner's own process (`SingleRunner`),
+ * with the serialization of remote messages not simulated. Casts come from a process that is a client only, over the socket
+ * transport with storage in SQL, and discard their replies: they resolve once the message is stored.
  */
 import { NodeClusterSocket, NodeCrypto } from "@effect/platform-node"
 import { PgClient } from "@effect/sql-pg"
@@ -56,7 +56,7 @@ const stored = ({ observer }: Database) =>
     ([row]) => Number(row?.[0])
   ))
 
-const client = ({ url }: Database) => Layer.orDie(PgClient.layer({ url, maxConnections: 32 }))
+const client = ({ url }: Database) => Layer.orDie(PgClient.layer({ url, maxConnections: 20 }))
 const keyOf = (server: number) => `counter-${server}`
 
 export const calls: Case = {

@@ -1,10 +1,11 @@
 /**
- * emmett: an event store on Postgres. A durable call is what its `CommandHandler` does: read the stream, fold it, decide, append with the
- * version that was read. Casts are events that a consumer's reactor handles in another process, one after the other, in a transaction per batch.
+ * emmett: an event store on Postgres. A durable call is what its `CommandHandler` does: read the stream, fold it, decide, append
+ * with the version that was read. Casts are events that a consumer's reactor handles in another process, one after the other, in
+ * a transaction per batch.
  *
- * A pool of 32 connections did best of 10, 20, 32 and 64. A call's streams are short: after twenty events a server goes on in a new
- * stream, as its documentation advises (it closes a day's or a month's books), or reading would grow with every call. Conflicts of
- * version are retried after 1 to 10 ms and until they pass. The consumer pulls 1,000 events at a time and every 10 ms while there are more, where its
+ * A pool of 20 connections did as well as 10 and 32 on two cores. A call's streams are short: after twenty events a server goes
+ * on in a new stream, as one closes the books of a day, or reading would grow with every call. Conflicts of version are retried
+ * after 1 to 10 ms and until they pass. The consumer pulls 1,000 events at a time and every 10 ms while there are more, where its
  * defaults are 100 and 50 ms; once it finds nothing more it waits longer and longer, up to a second, which cannot be set.
  */
 import { CommandHandler, type Event, isExpectedVersionConflictError } from "@event-driven-io/emmett"
@@ -28,15 +29,15 @@ import { add, create, pool, total } from "./rows.ts"
 const pulling = { batchSize: 1000, pullingFrequencyInMs: 10 }
 
 const store = Effect.fnUntraced(function*(database: Database) {
-  const connectionPool = yield* pool(database, 32)
+  const connectionPool = yield* pool(database, 20)
   const store = getPostgreSQLEventStore(Redacted.value(database.url), { connectionOptions: { pool: connectionPool } })
   yield* Effect.promise(() => store.schema.migrate())
   return { store, pool: connectionPool }
 })
 
 /**
- * Appends without an expected version. Two at the same time to one stream conflict all the same, and the one that lost has to be done
- * over, as its command handler does it: after 1 to 10 ms, until it passes.
+ * Appends without an expected version. Two at the same time to one stream conflict all the same, and the one that lost has to be
+ * done over, as its command handler does it: after 1 to 10 ms, until it passes.
  */
 const append = async <E extends Event>(events: PostgresEventStore, stream: string, some: Array<E>) => {
   for (let attempt = 0;; attempt++) {

@@ -1,11 +1,12 @@
 /**
  * graphile-worker: jobs, each in the named queue of its key, so that those of one key are done one after the other.
  *
- * Sixteen jobs at once did best of 8, 16, 24 and 32, with a pool a little larger, as its documentation recommends. Its two ways to batch are
- * for jobs without named queues, and were slower here: where completions wait to be batched (`completeJobBatchDelay`), so does the
- * next job of the same queue; a local queue fetches by batches, which may hold but one job of each named queue. Even without them a worker
- * looks for its next job while the completion of the last is still on its way, finds its queue taken, and sleeps until it is told of
- * another job or polls: so it polls every 50 ms here instead of every two seconds, or a busy queue would do a few jobs a second.
+ * Sixteen jobs at once did best of 8, 16 and 32 on two cores, with a pool a little larger, as its documentation recommends. Its
+ * two ways to batch are for jobs without named queues, and were slower here: where completions wait to be batched
+ * (`completeJobBatchDelay`), so does the next job of the same queue; a local queue fetches by batches, which may hold but one job
+ * of each named queue. Even without them a worker looks for its next job while the completion of the last is still on its way,
+ * finds its queue taken, and sleeps until it is told of another job or polls: so it polls every 50 ms here instead of every two
+ * seconds, or a busy queue would do a few jobs a second.
  */
 import { Effect, Redacted } from "effect"
 import { Logger, makeWorkerUtils, run } from "graphile-worker"

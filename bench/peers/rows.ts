@@ -1,6 +1,7 @@
 /**
- * Servers as rows, for peers that have no state of their own: one row each, the state as JSON of 200 bytes beside its count, changed by one
- * prepared statement. Half of each page is kept free, so that updates stay in it (HOT), as for the rows of the others.
+ * Servers as rows, for peers that have no state of their own: one row each, the state as JSON of 200 bytes beside its count,
+ * changed by one prepared statement. Half of each page is kept free, so that updates stay in it (HOT), as for the rows of the
+ * others.
  */
 import { Effect, Redacted } from "effect"
 import pg from "pg"

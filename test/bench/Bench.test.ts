@@ -1,7 +1,8 @@
 /**
- * The benchmark, so that it cannot rot: every case of every work once, with the smallest counts, by the command that users run. What is
- * looked at is that each of them works and stores what it answers, never how fast. The peers are packages of `bench`, which a plain `npm ci`
- * in the root does not install: without them only our own cases are run, except in CI, where they have to be there.
+ * The benchmark, so that it cannot rot: every case of every work once, with the smallest counts, by the command that users run.
+ * What is looked at is that each of them works and stores what it answers, never how fast. The peers are packages of `bench`,
+ * which a plain `npm ci` in the root does not install: without them only our own cases are run, except in CI, where they have to
+ * be there.
  */
 import { NodeServices } from "@effect/platform-node"
 import { assert, layer } from "@effect/vitest"
@@ -94,7 +95,22 @@ layer(NodeServices.layer, { excludeTestServices: true })("the benchmark", (it) =
       const picture = yield* fs.readFileString(svg)
       assert.match(picture, /^<svg .*<\/svg>\s*$/s)
       assert.notInclude(picture, "NaN")
-    }), 240_000)
+    }), 400_000)
+
+  it.effect("has written the figures that the README shows, with their picture", () =>
+    Effect.gen(function*() {
+      const fs = yield* FileSystem.FileSystem
+      const read = (path: string) => fs.readFileString(fileURLToPath(new URL(`../../${path}`, import.meta.url)))
+      const [readme, json, svg] = [
+        yield* read("README.md"),
+        yield* read("bench/results.json"),
+        yield* read("bench/results.svg")
+      ]
+      const { date } = Schema.decodeUnknownSync(Schema.fromJsonString(Schema.Struct({ date: Schema.String })))(json)
+      assert.include(readme, `Measured on ${date.slice(0, 10)}`)
+      assert.include(readme, "(bench/results.svg)")
+      assert.include(svg, date.slice(0, 10))
+    }))
 
   it.effect("says what it can measure, and refuses what it does not know", () =>
     Effect.gen(function*() {
