@@ -7,6 +7,7 @@
  * @since 0.1.0
  */
 import * as PgClient from "@effect/sql-pg/PgClient"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -46,6 +47,7 @@ import {
 } from "./internal/postgres/commit.ts"
 import { linesGrew, replies, room, toHint, unattended, wasKilled } from "./internal/postgres/hints.ts"
 import { killStatement } from "./internal/postgres/kill.ts"
+import { Patience } from "./internal/postgres/patience.ts"
 import * as statements from "./internal/postgres/statements.ts"
 import { open, PostgresTransaction } from "./internal/postgres/transaction.ts"
 import { sql } from "./internal/sql.gen.ts"
@@ -60,17 +62,6 @@ export const migrations: Source = librarySource("durable", sql)
 
 /** How many messages for later are put in line by one statement. */
 const duePerStatement = 1000
-
-/**
- * A stream that somebody has locked is left alone, and its step tried again soon. After so many times it is waited for in line with
- * others, and the whole group with it, for so many milliseconds: at first for those who have it for a moment, as other processes
- * do, and at last for transactions, of which there may always be one that has it.
- */
-const patience: ReadonlyArray<{ readonly times: number; readonly waitMillis: number }> = [
-  { times: 8, waitMillis: 250 },
-  { times: 3, waitMillis: 20 },
-  { times: 0, waitMillis: 0 }
-]
 
 /** After how many milliseconds to look again for what somebody else was just putting in line. */
 const othersTurn = 20
@@ -103,23 +94,11 @@ const join = Effect.fnUntraced(function*(
     }
   }
   const changes = { grown, scheduled: (millis: number) => hints.add({ _tag: "Scheduled", millis }) }
-  const byPatience = patience.map(({ times, waitMillis }) => ({
-    times,
-    statement: groupStatement(changes, waitMillis)
-  }))
-  const statement = groupStatement(changes)
-  /** How often in a row a step of a server found a stream locked. */
-  const foundBusy = new Map<number, number>()
-  const statementFor = (parts: ReadonlyArray<Part>) => {
-    if (foundBusy.size === 0) return statement
-    const most = Math.max(...parts.map((part) => part._tag === "Transition" ? foundBusy.get(part.id) ?? 0 : 0))
-    return byPatience.find(({ times }) => most >= times)?.statement ?? statement
-  }
-  const noteBusy = (part: Part, verdict: Verdict | undefined): void => {
-    if (part._tag !== "Transition") return
-    if (verdict?._tag === "Busy") foundBusy.set(part.id, (foundBusy.get(part.id) ?? 0) + 1)
-    else if (foundBusy.size > 0) foundBusy.delete(part.id)
-  }
+  const clock = yield* Clock.Clock
+  const patience = new Patience(
+    (waitMillis) => groupStatement(changes, waitMillis),
+    () => clock.currentTimeMillisUnsafe()
+  )
 
   const find = (servers: ReadonlyArray<Address>): Effect.Effect<ReadonlyArray<Located | undefined>, SqlError> =>
     Effect.map(engine.query(statements.find.sql, statements.find.params(servers)), (rows) => {
@@ -188,30 +167,32 @@ const join = Effect.fnUntraced(function*(
         }
         const written: Effect.Effect<ReadonlyArray<Verdict>, NodeLost> = parts.length === 0
           ? Effect.succeed([])
-          : lane.commit(statementFor(parts), parts).pipe(
-            Effect.mapError(() => lost(node)),
-            Effect.tap((verdicts) =>
-              Effect.sync(() =>
-                parts.forEach((part, index) => {
-                  noteBusy(part, verdicts[index])
-                  tellReplies(part, verdicts[index])
+          : Effect.suspend(() => {
+            const { decided, statement } = patience.begin(parts)
+            return lane.commit(statement, parts).pipe(
+              Effect.mapError(() => lost(node)),
+              Effect.tap((verdicts) =>
+                Effect.sync(() => {
+                  decided(verdicts)
+                  parts.forEach((part, index) => tellReplies(part, verdicts[index]))
                 })
               )
             )
-          )
+          })
         const writtenWithin = Effect.forEach(within, (part) => {
           const { transaction } = part
           if (!(transaction instanceof PostgresTransaction) || transaction.client !== client) {
             return Effect.succeed<Verdict>({ _tag: "Failed", failure: "the transaction is not one of this storage" })
           }
-          return lane.commitWithin(statementFor([part]), part, transaction.send).pipe(
+          const { decided, statement } = patience.begin([part])
+          return lane.commitWithin(statement, part, transaction.send).pipe(
             // Whatever it came to nothing for, the handler is to begin anew. That is so where the node was lost, too: others of the
             // group are committed, perhaps, and what became of them is not to be forgotten over this one.
             Effect.catch(() => Effect.succeed(undefined)),
             Effect.map((verdict): Verdict => verdict ?? { _tag: "Superseded" }),
             Effect.tap((verdict) =>
               Effect.sync(() => {
-                noteBusy(part, verdict)
+                decided([verdict])
                 tellReplies(part, verdict)
               })
             )
@@ -326,7 +307,8 @@ const isAway = (error: unknown): boolean => isSqlError(error) && isConnectionLos
  * checked at the end fails, is rolled back, and the message is handled again.
  *
  * The message is committed alone, not in a group with others, and takes three trips to the database more: use it where the SQL
- * has to be exact, not for speed. Rows that it locks stay locked until the handler has ended: come to it last.
+ * has to be exact, not for speed. Rows that it locks stay locked until the handler has ended: come to it last. Events that are
+ * appended inside the effect are given their numbers at once, and keep their stream for as long.
  *
  * **Example** (A table beside the state)
  *

@@ -18,7 +18,7 @@
  *   there are two holders, of which the older one has the smaller token.
  * - Fencing tokens are the cluster's snowflakes. They grow as far as the clocks of the runners agree, to the millisecond: a
  *   successor on a machine whose clock is behind may have a smaller one.
- * - Another runner's profiles are not known from memory. Each lookup asks the runner that has the shard, for a second at most;
+ * - Another runner's profiles are not known from memory. Each lookup asks the runner that has the shard, for 5 seconds at most;
  *   while the shard is on its way nobody is found. `list` and `changes` reach as far as this runner, and `via(profile).wait` looks
  *   once a second for a holder elsewhere.
  * - A runner has at most as many entities as its `maxResidentEntities` says, 10,000 by default: profiles that it holds, and
@@ -90,7 +90,7 @@ const Hold = Rpc.make("Hold", {
 const Holder = Rpc.make("Holder", { success: Schema.NullOr(Schema.Struct(HolderFields)) })
 
 /** How long a lookup waits for the runner that may know. */
-const lookupTimeout = "1 second"
+const lookupTimeout = "5 seconds"
 
 /** How often whoever waits for a profile looks for a holder elsewhere. */
 const lookAgain = Duration.seconds(1)

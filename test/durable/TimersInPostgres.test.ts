@@ -202,8 +202,8 @@ layer(TestPostgres.layer, { excludeTestServices: true })("TimersInPostgres", (it
           yield* until(counter.call.Get(), (count) => count === n)
         }
       }))
-      // As long as twenty looks at 100,000 rows would take, many times over.
-      assert.isBelow(Duration.toMillis(took), 10_000)
+      // Far more than it takes; how it is found is what the plan says.
+      assert.isBelow(Duration.toMillis(took), 30_000)
       const plan = yield* sql.withTransaction(Effect.gen(function*() {
         for (const method of ["hashjoin", "mergejoin", "seqscan"]) {
           yield* sql`SELECT set_config(${`enable_${method}`}, 'off', true)`

@@ -137,7 +137,7 @@ layer(TestPostgres.layer, { excludeTestServices: true })("TwoNodes", (it) => {
         yield* Effect.sleep("100 millis")
         assert.isUndefined(fiber.pollUnsafe(), `${of}, ${side}`)
         yield* caught.release
-        yield* Nodes.within("2 seconds", Fiber.join(fiber))
+        yield* Nodes.within("15 seconds", Fiber.join(fiber))
       }
       assert.strictEqual(yield* counter("reply").call.Get(), 7)
     }))

@@ -93,7 +93,7 @@ layer(TestPostgres.layer, { excludeTestServices: true })("GlobalOrder", (it) => 
       assert.strictEqual(head + 1, expected)
       yield* Effect.sleep("5 millis").pipe(
         Effect.repeat({ while: () => seen.length < expected || next < expected }),
-        Effect.timeoutOption("40 seconds")
+        Effect.timeoutOption(40_000 + 200 * writes)
       )
       assert.strictEqual(seen.length, expected)
       assert.strictEqual(next, expected)
@@ -102,5 +102,5 @@ layer(TestPostgres.layer, { excludeTestServices: true })("GlobalOrder", (it) => 
       assert.isAbove(expected, 500)
       yield* Fiber.interruptAll([tail, poll])
     }).pipe(Random.withSeed(seed), Effect.onError(() => Effect.log(`HOLDFAST_TEST_SEED=${seed}`)))
-  }, 90_000)
+  }, 90_000 + 2000 * writes)
 })

@@ -39,7 +39,7 @@ layer(TestPostgres.layer, { excludeTestServices: true })("KilledHandlers", (it) 
         for (let n = 0; n < 3 || performance.now() < ends; n++) {
           const inTransaction = (yield* Random.nextIntBetween(0, 4)) === 0
           const payload = inTransaction ? { n, way: "in a transaction" as const } : { n }
-          yield* ledger(`server ${server}`).call.Book(payload, { timeout: "1 minute" })
+          yield* ledger(`server ${server}`).call.Book(payload, { timeout: "2 minutes" })
           booked[server] = n + 1
         }
       })
@@ -77,12 +77,12 @@ layer(TestPostgres.layer, { excludeTestServices: true })("KilledHandlers", (it) 
           recorded.map(({ data }) => (data as { readonly n: number }).n),
           range(0, booked[server] ?? 0)
         )
-        assert.strictEqual(yield* ledger(key).call.Booked(undefined, { timeout: "1 minute" }), recorded.length)
+        assert.strictEqual(yield* ledger(key).call.Booked(undefined, { timeout: "2 minutes" }), recorded.length)
       }
       const total = booked.reduce((sum, n) => sum + n, 0)
       assert.strictEqual(yield* events.getVersion(store, "$all"), total - 1)
       assert.isAtLeast(kills, 2)
       if (seconds > 5) yield* Effect.log(`${kills} kills, ${total} bookings`)
     }).pipe(Random.withSeed(seed), Effect.onError(() => Effect.log(`HOLDFAST_TEST_SEED=${seed}`)))
-  }, 150_000)
+  }, 200_000 + seconds * 1000)
 })

@@ -47,7 +47,7 @@ const start = Effect.fnUntraced(function*(url: Redacted.Redacted) {
 type Runner = Effect.Success<ReturnType<typeof start>>
 
 const until = <A, E, R>(effect: Effect.Effect<A, E, R>, holds: (value: A) => boolean) =>
-  Nodes.within("30 seconds", Effect.repeat(Effect.delay(effect, "10 millis"), { until: holds }))
+  Nodes.within("90 seconds", Effect.repeat(Effect.delay(effect, "10 millis"), { until: holds }))
 
 /** Waits until each runner has shards, and each shard one runner. */
 const settled = (runners: ReadonlyArray<Runner>) =>
@@ -66,7 +66,7 @@ const startAll = Effect.fnUntraced(function*(count: number, url: Redacted.Redact
   return runners
 })
 
-const profiles = Array.from({ length: 24 }, (_, n) => `profile ${n}`)
+const profiles = Array.from({ length: 16 }, (_, n) => `profile ${n}`)
 
 const tag = (registry: Registry, profile: string) =>
   Effect.map(registry.whereis(profile), (entry) => Option.isSome(entry) ? entry.value._tag : "nowhere")
@@ -104,7 +104,7 @@ class Openings {
           }),
           () => Effect.sync(() => this.open.get(profile)?.delete(runner))
         )
-      ).pipe(Effect.ignore, Effect.repeat(Schedule.spaced("100 millis")), Effect.forkScoped), { discard: true })
+      ).pipe(Effect.ignore, Effect.repeat(Schedule.spaced("250 millis")), Effect.forkScoped), { discard: true })
 
   /** Waits until every profile is open, and each of the runners has some, and nobody else. */
   readonly spread = (runners: ReadonlyArray<Runner>) =>
@@ -125,7 +125,7 @@ class Openings {
 }
 
 /** Most of what they take is waiting. */
-const besideOthers = { concurrent: true, timeout: 120_000 }
+const besideOthers = { concurrent: true, timeout: 240_000 }
 
 describe("Cluster", () => {
   it.live(
@@ -176,7 +176,7 @@ describe("Cluster", () => {
         const waiting = yield* Effect.forkChild(Effect.flip(other.registry.via("one").wait))
         const next = yield* runner.registry.register("one", {})
         assert.isTrue(next.token > registration.token)
-        assert.strictEqual((yield* Nodes.within("20 seconds", Fiber.join(waiting)))._tag, "HeldElsewhere")
+        assert.strictEqual((yield* Nodes.within("90 seconds", Fiber.join(waiting)))._tag, "HeldElsewhere")
       }).pipe(Effect.provide(quiet)),
     besideOthers
   )

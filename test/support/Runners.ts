@@ -9,7 +9,7 @@ import { RunnerAddress } from "effect/cluster"
 import { createServer } from "node:net"
 
 /** For how long a runner has its shards without a sign of it. */
-export const expiration = Duration.seconds(2)
+export const expiration = Duration.seconds(4)
 
 /** How many shards there are. */
 export const shards = 30

@@ -586,7 +586,7 @@ export class Execution {
           this.#locked = registration === undefined ? undefined : this.#lockedBy(registration, by)
         }
         this.#pause.forget()
-        for (const { events, journal } of draft.appends.keys()) journal.appended(events.length)
+        draft.tellJournals()
         if (this.#careful && draft.steps.length > 0) this.#careful = false
         const resume = this.#afterFlight?.resume
         this.#afterFlight = undefined

@@ -5,6 +5,7 @@ import type { LateReply } from "../CurrentTransition.ts"
 import type {
   Append,
   FragmentChange,
+  Journal,
   KeyedOutcome,
   OpenTransaction,
   Outgoing,
@@ -80,6 +81,16 @@ export class Draft {
     for (const append of appends) this.appends.set(append, message)
     this.#appendedTogether ??= new Together()
     this.#appendedTogether.add(appends)
+  }
+
+  /** Tells each event store, once, how many events were appended to it. */
+  tellJournals(): void {
+    if (this.appends.size === 0) return
+    const counts = new Map<Journal, number>()
+    for (const { events, journal } of this.appends.keys()) {
+      counts.set(journal, (counts.get(journal) ?? 0) + events.length)
+    }
+    for (const [journal, events] of counts) journal.appended(events)
   }
 
   /** Takes a message from where it waits. */

@@ -28,8 +28,8 @@ export class Heartbeat {
   #stuckMillis = 0
   #failure: string | undefined
   #isRenewing = false
-  #wasLate = false
   #patience = 0
+  #hasJudged = true
 
   constructor(clock: Clock.Clock, lease: MemberLease, leaseMillis: number) {
     this.#clock = clock
@@ -53,10 +53,11 @@ export class Heartbeat {
 
   /** The database has renewed the lease, by a statement that was sent at that moment. */
   renewed(sent: Moment): void {
-    const { isLate } = this.#lease
-    // Not for ever: somebody has to, on machines that are always late.
-    if (isLate && !this.#wasLate) this.#patience = leftAlone
-    this.#wasLate = isLate
+    // Not for ever: on machines that are often late somebody has to judge now and then.
+    if (this.#lease.isLate && this.#hasJudged) {
+      this.#patience = leftAlone
+      this.#hasJudged = false
+    }
     this.#lease.renewed(sent)
     this.#isRenewing = false
     this.#stoodStill = 0
@@ -65,7 +66,10 @@ export class Heartbeat {
 
   /** Asked once a beat. */
   mayBury(): boolean {
-    if (this.#patience === 0) return true
+    if (this.#patience === 0) {
+      this.#hasJudged = true
+      return true
+    }
     this.#patience--
     return false
   }

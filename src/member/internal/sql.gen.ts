@@ -56,7 +56,7 @@ BEGIN
   END IF;
   IF NOT EXISTS (
     SELECT FROM holdfast.member
-    WHERE id = p_own AND NOT dead AND lease_until > clock_timestamp() + p_lease_millis / 2 * interval '1 millisecond'
+    WHERE id = p_own AND NOT dead AND lease_until > clock_timestamp() + p_lease_millis / 3 * interval '1 millisecond'
   ) THEN
     RETURN;
   END IF;

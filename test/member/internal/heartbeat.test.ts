@@ -42,12 +42,17 @@ describe("Heartbeat", () => {
       )
     }))
 
-  it.effect("a member that is always late does not leave others alone for ever", () =>
+  it.effect("a member that is always late, or now and then, does not leave others alone for ever", () =>
     Effect.gen(function*() {
-      const { beat } = yield* make
+      const always = yield* make
       assert.deepStrictEqual(
-        yield* beatsAfter(beat, [2500, 2500, 2500, 2500, 2500, 2500]),
-        [false, false, true, true, true, true]
+        yield* beatsAfter(always.beat, [2500, 2500, 2500, 2500, 2500, 2500]),
+        [false, false, true, false, false, true]
+      )
+      const often = yield* make
+      assert.deepStrictEqual(
+        yield* beatsAfter(often.beat, [2500, 1000, 2500, 1000, 2500, 1000]),
+        [false, false, true, true, false, false]
       )
     }))
 
