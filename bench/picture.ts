@@ -123,7 +123,7 @@ const draw = (panel: Panel, lines: ReadonlyArray<Line>, x: number, y: number): s
 }
 
 const style = `
-text { font: 12px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; fill: #6e7781 }
+text { font: 12px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; fill: #737c86 }
 .title { font-weight: 600; font-size: 13px }
 .name { text-anchor: end }
 .ours-name { font-weight: 600 }
@@ -159,7 +159,7 @@ export const picture = ({ date, facts, rounds, works }: Run): string => {
 <title>Holdfast beside what users would pick instead</title>
 <style>${style}</style>
 ${drawn.join("\n")}
-<text x="0" y="${y + 10}">${escape(caption)}</text>
+${captions.map((caption, line) => `<text x="0" y="${y + 10 + line * 18}">${escape(caption)}</text>`).join("\n")}
 </svg>
 `
 }

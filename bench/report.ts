@@ -31,7 +31,8 @@ export interface Run {
 export const whole = (value: number) => Math.round(value).toLocaleString("en-US")
 const fixed = (digits: number) => (value: number) => Number.isNaN(value) ? "" : value.toFixed(digits)
 /** Three digits that say something, for ratios of any size. */
-export const times = (value: number) => value >= 100 ? whole(value) : value >= 10 ? value.toFixed(1) : value.toFixed(2)
+export const times = (value: number) =>
+  !Number.isFinite(value) ? "–" : value >= 100 ? whole(value) : value >= 10 ? value.toFixed(1) : value.toFixed(2)
 
 const columns: ReadonlyArray<readonly [string, (line: Line) => string]> = [
   ["case", (line) => line.name],
