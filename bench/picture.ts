@@ -150,12 +150,14 @@ export const picture = ({ date, facts, rounds, works }: Run): string => {
     for (const [at, { lines, panel }] of row.entries()) drawn.push(draw(panel, lines, at * (column + gap), y))
     y += titleHeight + Math.max(...row.map(({ lines }) => lines.length)) * rowHeight + 22
   }
-  const caption =
-    `${date.slice(0, 10)}, ${facts.cores} × ${facts.processor.trim()}, PostgreSQL ${facts.postgres} with fsync, ` +
-    `Node ${facts.node}; medians of ${rounds} interleaved rounds; grey: floors without a library`
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${y + 24}" width="${width}" height="${
-    y + 24
-  }" role="img">
+  const captions = [
+    `${
+      date.slice(0, 10)
+    }, ${facts.cores} × ${facts.processor.trim()}, PostgreSQL ${facts.postgres} with fsync, Node ${facts.node}`,
+    `medians of ${rounds} interleaved rounds, scales from zero; grey: floors without a library`
+  ]
+  const height = y + 40
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img">
 <title>Holdfast beside what users would pick instead</title>
 <style>${style}</style>
 ${drawn.join("\n")}
