@@ -98,6 +98,13 @@ const printWork = ({ cases, goals, lines, verified, work }: WorkRun): string =>
 export const machineOf = (facts: Facts) =>
   `${facts.cores} × ${facts.processor}, ${facts.system}; Node ${facts.node}, effect ${facts.effect}, @effect/sql-pg ${facts.sqlPg}`
 
+/** A word of warning where others were using the machine when the run began. */
+export const busyness = ({ cores, load }: Facts): string | undefined =>
+  load <= cores / 2 ?
+    undefined :
+    `The machine was busy with other work when this began (load ${load.toFixed(1)} on ${cores} cores): ` +
+    "rates are low, and ratios are rough"
+
 export const postgresOf = (facts: Facts) =>
   `PostgreSQL ${facts.postgres}: ${
     Object.entries(facts.settings).map(([name, value]) => `${name}=${value}`).join(", ")
@@ -107,6 +114,7 @@ export const print = ({ facts, growth, rounds, sampleMillis, versions, works }: 
   [
     machineOf(facts),
     postgresOf(facts),
+    ...[busyness(facts) ?? []].flat(),
     ...Object.keys(versions).length === 0
       ? []
       : [Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(", ")],
