@@ -56,7 +56,7 @@ import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
 import * as Redacted from "effect/Redacted"
 import * as RpcServer from "effect/rpc/RpcServer"
 import * as Schema from "effect/Schema"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import { createServer } from "node:http"
 import { createServer as createTlsServer } from "node:https"
 import { InvalidOptions } from "../datastore/DatastoreOptions.ts"
@@ -317,25 +317,26 @@ const make = Effect.fnUntraced(function*(input: Input): Effect.fn.Return<
   // ---------------------------------------------------------------------------------------------- listening
 
   const { tls } = input
-  const server = yield* NodeHttpServer.make(
-    () => tls === undefined ? createServer() : createTlsServer({ cert: tls.cert, key: Redacted.value(tls.key) }),
-    {
-      port: input.port,
-      host: input.host ?? "127.0.0.1",
-      gracefulShutdownTimeout: Duration.seconds(1),
-      // A frame may have several requests in it, as long as each alone is not too large.
-      websocket: { maxPayload: limits.requestBytes + 1024 * 1024, perMessageDeflate: false }
-    }
-  )
-  yield* server.serve(app)
+  const listener = tls === undefined
+    ? createServer()
+    : createTlsServer({ cert: tls.cert, key: Redacted.value(tls.key) })
+  // A server waits for its clients when it is closed. Whoever is cut off asks another worker instead.
+  const serving = yield* Effect.acquireRelease(Scope.make(), (serving, exit) =>
+    Effect.suspend(() => {
+      listener.close()
+      listener.closeAllConnections()
+      for (const close of sockets) close()
+      return Scope.close(serving, exit)
+    }))
+  const server = yield* NodeHttpServer.make(() => listener, {
+    port: input.port,
+    host: input.host ?? "127.0.0.1",
+    // A frame may have several requests in it, as long as each alone is not too large.
+    websocket: { maxPayload: limits.requestBytes + 1024 * 1024, perMessageDeflate: false }
+  }).pipe(Scope.provide(serving))
+  yield* Scope.provide(server.serve(app), serving)
   const listening = NetAddress.formatUrlUnsafe(server.address)
   const url = input.url?.replace(/\/$/, "") ?? (tls === undefined ? listening : listening.replace(/^http:/, "https:"))
-  yield* Effect.addFinalizer(() =>
-    Effect.sync(() => {
-      for (const close of sockets) close()
-    })
-  )
-
   yield* Effect.mapError(
     announce(registry, () => ({
       id,
