@@ -64,7 +64,7 @@ const ConfigurationFile = Schema.Struct({
     name: Schema.optionalKey(Schema.NonEmptyString),
     bindings: Schema.optionalKey(Schema.Record(Schema.String, Schema.String)),
     /** The parts of this library whose tables are installed. */
-    library: Schema.optionalKey(Schema.Array(Schema.Literals(["durable", "events"])))
+    library: Schema.optionalKey(Schema.Array(Schema.Literals(["durable", "events", "registry"])))
   }))
 })
 
@@ -82,7 +82,7 @@ export interface MigrationSettings {
   readonly present: boolean
   readonly name: string
   readonly bindings: Readonly<Record<string, string>>
-  readonly library: ReadonlyArray<"durable" | "events">
+  readonly library: ReadonlyArray<"durable" | "events" | "registry">
 }
 
 export interface Configuration {

@@ -12,6 +12,7 @@ import * as Migrations from "../datastore/Migrations.ts"
 import { migrations as durable } from "../durable/PostgresStorage.ts"
 import { migrations as events } from "../events/PostgresEventStore.ts"
 import { migrations as member } from "../member/Member.ts"
+import { migrations as registry } from "../registry/PostgresBackend.ts"
 import { type Configuration, ConfigurationInvalid, defaultFile, read } from "./configuration.ts"
 import { confirm, yes } from "./confirmation.ts"
 import { Ended, exitCodes, progress, reportFailures, result } from "./output.ts"
@@ -50,7 +51,7 @@ const example = `A datastore in holdfast.toml:
   type = "airports"                   # of build plans; without it, directory has ordered .sql files
   source = "database"                 # database/buildplans.airports.toml
   directory = "migrations"            # where they are built, and applied from
-  library = ["durable", "events"]     # whose tables are installed: those of durable servers by default`
+  library = ["durable", "events", "registry"] # whose tables are installed: those of durable servers by default`
 
 const db = Command.make("db").pipe(
   Command.withSharedFlags(shared),
@@ -102,7 +103,8 @@ const sources = Effect.fnUntraced(function*({ migrations }: Configuration) {
   const library = [
     ...(rooms.length === 0 ? [] : [member]),
     ...(rooms.includes("durable") ? [durable] : []),
-    ...(rooms.includes("events") ? [events] : [])
+    ...(rooms.includes("events") ? [events] : []),
+    ...(rooms.includes("registry") ? [registry] : [])
   ]
   if (!migrations.present) {
     return library
