@@ -70,8 +70,8 @@ import { announce, listed } from "./internal/gateway/announcing.ts"
 import { Breaker } from "./internal/gateway/breaker.ts"
 import { Clients, type Limits } from "./internal/gateway/clients.ts"
 import * as handling from "./internal/gateway/handlers.ts"
-import * as metrics from "./internal/gateway/metrics.ts"
 import { type Backlog, encodeError, make as makeTransport } from "./internal/gateway/transport.ts"
+import * as metrics from "./internal/metrics.ts"
 import { storageOf } from "./internal/service.ts"
 
 /**
@@ -196,7 +196,7 @@ const make = Effect.fnUntraced(function*(input: Input): Effect.fn.Return<
       const { headers } = yield* HttpServerRequest.HttpServerRequest
       const text = /^bearer +(\S+)$/i.exec(headers["authorization"] ?? "")?.[1]
       const token = text === undefined ? undefined : Redacted.make(text)
-      return yield* Effect.tapError(clients.enter(text, token, stays), () => Metric.update(metrics.refused, 1))
+      return yield* Effect.tapError(clients.enter(text, token, stays), () => Metric.update(metrics.gatewayRefused, 1))
     })
 
   const workers = Effect.gen(function*() {
@@ -282,9 +282,9 @@ const make = Effect.fnUntraced(function*(input: Input): Effect.fn.Return<
       return yield* failure(new AccessDenied({ store: "*", rights: ["admin"] }))
     }
     const { clients: sessions, requests, subscriptions } = clients.load
-    yield* Metric.update(metrics.sessions, sessions)
-    yield* Metric.update(metrics.requests, requests)
-    yield* Metric.update(metrics.subscriptions, subscriptions)
+    yield* Metric.update(metrics.gatewaySessions, sessions)
+    yield* Metric.update(metrics.gatewayRequests, requests)
+    yield* Metric.update(metrics.gatewaySubscriptions, subscriptions)
     return HttpServerResponse.text(yield* PrometheusMetrics.format(), { contentType: "text/plain; version=0.0.4" })
   })
 

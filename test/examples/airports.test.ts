@@ -221,6 +221,21 @@ layer(NodeServices.layer, { excludeTestServices: true })("the small programs", (
     }), minute)
 
   it.effect(
+    "the gateway's client appends and follows, and is refused what its token does not give",
+    () =>
+      Effect.gen(function*() {
+        const cwd = yield* temporaryFolder
+        const { errors, lines } = yield* run("gateway.ts", { cwd, env: { HOLDFAST_DATABASE_URL: undefined } })
+        assert.deepStrictEqual(lines, [
+          "AS 123 left 4 minutes late",
+          "AS 456 left 0 minutes late",
+          "the token does not give the right to admin in the event store flights"
+        ], errors)
+      }),
+    minute
+  )
+
+  it.effect(
     "the departures board shows every flight once, in this run or in the one before",
     () =>
       Effect.gen(function*() {
