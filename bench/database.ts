@@ -1,18 +1,29 @@
 /**
- * The database of a run: made for it, on a Postgres of its own with default durability or on the one that
- * `HOLDFAST_DATABASE_URL` names, and dropped after it. And what there is to know about server and machine.
+ * The database of a run: made for it, on a Postgres of its own with default durability or on the one that `HOLDFAST_DATABASE_URL`
+ * names, and dropped after it. And what there is to know about server and machine.
  */
 import { PgConnection } from "@effect/sql-pg"
-import { Effect } from "effect"
+import { Effect, Option } from "effect"
+import { spawnSync } from "node:child_process"
 import { randomBytes } from "node:crypto"
+import { readFileSync } from "node:fs"
 import { createRequire } from "node:module"
 import os from "node:os"
+import { join } from "node:path"
 import process from "node:process"
 import type { Database } from "./Case.ts"
 import { EmbeddedPostgres } from "./holdfast.ts"
 
 /** A Postgres of its own: the binaries come with npm, data and settings are those of `initdb`, durability is the default. */
-export const layer = EmbeddedPostgres.layerOrUrl({ settings: { fsync: "on", synchronous_commit: "on" } })
+export const layer = EmbeddedPostgres.layerOrUrl({
+  // As many connections as all peers' pools together; memory, checkpoints and the rest are as `initdb` leaves them.
+  settings: { fsync: "on", synchronous_commit: "on", max_connections: "400" }
+})
+
+export interface MadeDatabase extends Database {
+  /** The process id of the server, where it is ours. */
+  readonly postmaster: number | undefined
+}
 
 export const make = Effect.fnUntraced(function*() {
   const server = yield* EmbeddedPostgres.EmbeddedPostgres
@@ -23,7 +34,11 @@ export const make = Effect.fnUntraced(function*() {
     () => Effect.ignore(admin.query(`drop database ${name} with (force)`))
   )
   const url = server.urlOf(name)
-  return { url, observer: yield* PgConnection.make({ url }) } satisfies Database
+  return {
+    url,
+    observer: yield* PgConnection.make({ url }),
+    postmaster: Option.getOrUndefined(yield* server.pid)
+  } satisfies MadeDatabase
 })
 
 export interface Facts {
@@ -43,12 +58,21 @@ const settings = [
   "full_page_writes",
   "wal_sync_method",
   "shared_buffers",
-  "max_wal_size"
+  "max_wal_size",
+  "max_connections"
 ]
 
-const versionOf = (name: string): string => {
-  const { version } = createRequire(import.meta.url)(`${name}/package.json`) as { readonly version: string }
-  return version
+/** Read from the disk: some packages do not let their `package.json` be imported. */
+export const versionOf = (name: string): string => {
+  for (const folder of createRequire(import.meta.url).resolve.paths(name) ?? []) {
+    try {
+      const { version } = JSON.parse(readFileSync(join(folder, name, "package.json"), "utf8")) as { version: string }
+      return version
+    } catch {
+      continue
+    }
+  }
+  return "not installed"
 }
 
 export const facts = Effect.fnUntraced(function*({ observer }: Database) {
@@ -69,3 +93,6 @@ export const facts = Effect.fnUntraced(function*({ observer }: Database) {
     settings: Object.fromEntries(settings.map((name) => [name, values.get(name) ?? ""]))
   } satisfies Facts
 })
+
+/** Whether there is a `pgbench` to run. */
+export const hasPgbench = (): boolean => spawnSync("pgbench", ["--version"], { stdio: "ignore" }).status === 0

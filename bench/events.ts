@@ -11,8 +11,9 @@ import { EventStore, PostgresEventStore, Selector } from "./holdfast.ts"
 import { median } from "./summary.ts"
 
 const concurrency = 64
-const rounds = 5
-const sampleMillis = 1500
+/** Many short rounds: what else the machine does then falls on all that is compared. */
+const rounds = 20
+const sampleMillis = 400
 const data = { flight: "AS 123", from: "SEA", to: "LAX", delay: 4, pad: "x".repeat(100) }
 
 /** Callers who do the same thing again and again for a while: how often each second. */
@@ -94,12 +95,16 @@ const measure = Effect.fnUntraced(function*(
     // The first round warms up.
     if (round > 0) { for (const name of ["bare", "many", "one"] as const) samples[name].push(one[name]) }
   }
-  const floor = median(samples.bare)
-  const line = (name: string, perSecond: number) =>
-    Console.log(`${perSecond.toFixed(0).padStart(9)}/s  ${(perSecond / floor).toFixed(2)} × bare  ${name}`)
-  yield* line("bare grouped insert, 64 callers", floor)
-  yield* line("single-event appends, 64 callers, 100 streams", median(samples.many))
-  yield* line("single-event appends, 64 callers, one stream", median(samples.one))
+  /** The median of the rates, and of what they are of the floor in the same round, with the quartiles of that. */
+  const line = (title: string, name: "bare" | "many" | "one") => {
+    const ratios = samples[name].map((rate, round) => rate / (samples.bare[round] ?? Number.NaN)).sort((a, b) => a - b)
+    const at = (part: number) => (ratios[Math.floor(ratios.length * part)] ?? Number.NaN).toFixed(2)
+    const rate = median(samples[name]).toFixed(0).padStart(9)
+    return Console.log(`${rate}/s  ${at(0.5)} × bare (${at(0.25)} to ${at(0.75)})  ${title}`)
+  }
+  yield* line("bare grouped insert, 64 callers", "bare")
+  yield* line("single-event appends, 64 callers, 100 streams", "many")
+  yield* line("single-event appends, 64 callers, one stream", "one")
 
   yield* events.appendEvents(store, "thousand", Array.from({ length: 1000 }, () => ({ eventType: "Departed", data })))
   const reads: Array<number> = []

@@ -1,37 +1,52 @@
 /**
- * What a run prints: the machine, a table, how the goals stand; and the same as JSON, with every single sample.
+ * What a run prints: the machine, for each work a table and how the goals stand, what was chosen for each case and what it
+ * promises; and the same as JSON, with every single sample.
  */
+import type { Entry } from "./catalogue.ts"
 import type { Facts } from "./database.ts"
-import type { Plan, Sample } from "./measure.ts"
-import type { Goal, Line } from "./summary.ts"
+import { type Grown, printGrowth } from "./growth/growth.ts"
+import type { Sample, Verified } from "./measure.ts"
+import type { Line } from "./summary.ts"
+import type { Goal, Work } from "./works.ts"
+
+export interface WorkRun {
+  readonly work: Work
+  readonly cases: ReadonlyArray<Entry>
+  readonly lines: ReadonlyArray<Line>
+  readonly goals: ReadonlyArray<Goal>
+  readonly verified: ReadonlyArray<Verified>
+  readonly samples: ReadonlyArray<Sample>
+}
 
 export interface Run {
   readonly date: string
   readonly facts: Facts
-  readonly plan: Plan
-  readonly lines: ReadonlyArray<Line>
-  readonly goals: ReadonlyArray<Goal>
-  readonly verified: ReadonlyArray<{ readonly name: string; readonly answered: number; readonly missing: number }>
-  readonly samples: ReadonlyArray<Sample>
+  readonly versions: Readonly<Record<string, string>>
+  readonly rounds: number
+  readonly sampleMillis: number
+  readonly works: ReadonlyArray<WorkRun>
+  readonly growth: ReadonlyArray<Grown>
 }
 
-const whole = (value: number) => Math.round(value).toLocaleString("en-US")
-const fixed = (digits: number) => (value: number) => value.toFixed(digits)
+export const whole = (value: number) => Math.round(value).toLocaleString("en-US")
+const fixed = (digits: number) => (value: number) => Number.isNaN(value) ? "" : value.toFixed(digits)
+/** Three digits that say something, for ratios of any size. */
+export const times = (value: number) => value >= 100 ? whole(value) : value >= 10 ? value.toFixed(1) : value.toFixed(2)
 
 const columns: ReadonlyArray<readonly [string, (line: Line) => string]> = [
   ["case", (line) => line.name],
   ["servers", (line) => whole(line.servers)],
-  ["concurrency", (line) => whole(line.concurrency)],
-  ["calls/s", (line) => whole(line.callsPerSecond)],
+  ["callers", (line) => whole(line.concurrency)],
+  ["per second", (line) => whole(line.perSecond)],
   ["p50 ms", (line) => fixed(3)(line.p50Millis)],
   ["p99 ms", (line) => fixed(3)(line.p99Millis)],
   ["commits/s", (line) => whole(line.commitsPerSecond)],
-  ["calls/commit", (line) => line.commitsPerSecond < 5 ? "" : fixed(1)(line.callsPerSecond / line.commitsPerSecond)],
-  ["CPU µs/call", (line) => fixed(1)(line.cpuMicrosPerCall)],
-  ["of bare", (line) => line.ofBare === undefined ? "" : fixed(2)(line.ofBare)]
+  ["client µs", (line) => fixed(1)(line.clientMicros)],
+  ["server µs", (line) => line.serverMicros === undefined ? "" : fixed(1)(line.serverMicros)],
+  ["holdfast is", (line) => line.holdfast === undefined ? "" : `${times(line.holdfast)} ×`]
 ]
 
-const table = (lines: ReadonlyArray<Line>): string => {
+const table = (work: Work, lines: ReadonlyArray<Line>): string => {
   const cells = [columns.map(([title]) => title), ...lines.map((line) => columns.map(([, of]) => of(line)))]
   const widths = columns.map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)))
   const print = (row: ReadonlyArray<string>) =>
@@ -41,34 +56,78 @@ const table = (lines: ReadonlyArray<Line>): string => {
   return cells.flatMap((row, index) => {
     const line = lines[index - 1]
     const before = lines[index - 2]
-    const newCell = line !== undefined &&
-      (before === undefined || before.servers !== line.servers || before.concurrency !== line.concurrency)
-    return newCell ? [widths.map((width) => "─".repeat(width)).join("  "), print(row)] : [print(row)]
+    if (line === undefined) return [print(row)]
+    const newOperation = line.operation !== before?.operation
+    const newCell = newOperation || before.servers !== line.servers || before.concurrency !== line.concurrency
+    return [
+      ...newCell ? [widths.map((width) => "─".repeat(width)).join("  ")] : [],
+      ...newOperation && Object.keys(work.operations).length > 1
+        ? [work.operations[line.operation] ?? line.operation]
+        : [],
+      print(row)
+    ]
   }).join("\n")
 }
 
-export const print = ({ facts, goals, lines, plan, verified }: Run): string =>
+export const goalText = ({ asked, best, met, reached, text }: Goal): string =>
+  `${met ? "reached" : "missed"}: ${text} ${asked}: ${times(reached)}${best === undefined ? "" : ` (by ${best})`}`
+
+const printWork = ({ cases, goals, lines, verified, work }: WorkRun): string =>
   [
-    `${facts.cores} × ${facts.processor}, ${facts.system}; Node ${facts.node}, effect ${facts.effect}, ` +
-    `@effect/sql-pg ${facts.sqlPg}`,
-    `PostgreSQL ${facts.postgres}: ` +
-    Object.entries(facts.settings).map(([name, value]) => `${name}=${value}`).join(", "),
-    `medians of ${plan.rounds} interleaved rounds of ${plan.sampleMillis} ms; ratios are taken within a round. Commits are ` +
-    "transactions that wrote, by their ids; CPU is this process's own, user and system.",
+    work.title,
     "",
-    ...plan.cases.map((one) => `${one.name}: ${one.title}`),
+    table(work, lines),
     "",
-    table(lines),
-    "",
-    ...goals.map(({ asked, met, reached, text }) =>
-      `${met ? "reached" : "missed"}: ${text} ${asked}: ${reached.toFixed(2)}`
-    ),
-    ...verified.map(({ answered, missing, name }) =>
+    ...goals.map(goalText),
+    ...verified.map(({ answered, megabytes, missing, name }) =>
       missing === 0
-        ? `verified: ${name}, ${whole(answered)} calls answered, as many stored`
-        : `WRONG: ${name} answered ${whole(answered)} calls and stored ${whole(answered - missing)}`
-    )
+        ? `verified: ${name}, ${whole(answered)} answered, as many stored; ${
+          whole(megabytes)
+        } MB of memory beside Postgres`
+        : `WRONG: ${name} answered ${whole(answered)} and stored ${whole(answered - missing)}`
+    ),
+    "",
+    ...cases.flatMap(({ name, promises, settings, title }) => [
+      `${name}: ${title}`,
+      ...settings === "" ? [] : [`  chosen: ${settings}`],
+      `  promises: ${promises}`
+    ])
   ].join("\n")
 
-export const toJson = ({ plan, ...run }: Run): string =>
-  JSON.stringify({ ...run, plan: { ...plan, cases: plan.cases.map(({ name, title }) => ({ name, title })) } }, null, 2)
+export const machineOf = (facts: Facts) =>
+  `${facts.cores} × ${facts.processor}, ${facts.system}; Node ${facts.node}, effect ${facts.effect}, @effect/sql-pg ${facts.sqlPg}`
+
+export const postgresOf = (facts: Facts) =>
+  `PostgreSQL ${facts.postgres}: ${
+    Object.entries(facts.settings).map(([name, value]) => `${name}=${value}`).join(", ")
+  }`
+
+export const print = ({ facts, growth, rounds, sampleMillis, versions, works }: Run): string =>
+  [
+    machineOf(facts),
+    postgresOf(facts),
+    ...Object.keys(versions).length === 0
+      ? []
+      : [Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(", ")],
+    `medians of ${rounds} interleaved rounds of ${sampleMillis} ms; ratios are taken within a round. Commits are transactions that ` +
+    "wrote, by their ids; client and server are processor time for each operation, of the processes that run user code and of those that store.",
+    ...works.flatMap((work) => ["", printWork(work)]),
+    ...growth.length === 0 ? [] : ["", printGrowth(growth)]
+  ].join("\n")
+
+/** Everything, or without the single samples where it is to be kept. */
+export const toJson = ({ works, ...run }: Run, withSamples = true): string =>
+  JSON.stringify(
+    {
+      ...run,
+      works: works.map(({ cases, samples, work, ...rest }) => ({
+        work: work.name,
+        title: work.title,
+        cases: cases.map(({ name, promises, settings, title }) => ({ name, title, settings, promises })),
+        ...rest,
+        ...withSamples ? { samples } : {}
+      }))
+    },
+    null,
+    2
+  )

@@ -156,8 +156,8 @@ describe("the package", () => {
       "/testing",
       "/dbtypes/IntegerRange",
       "/durable/DurableServer",
-      "/testing/EmbeddedPostgres",
-      "/testing/EventStoreSuite"
+      "/registry/ClusterBackend",
+      "/testing/EmbeddedPostgres"
     ]
     write(
       "imports.js",
@@ -176,7 +176,14 @@ describe("the package", () => {
     assert.includeMembers(names.get("/durable/DurableServer") ?? [], ["make"])
     assert.includeMembers(names.get("/dbtypes/IntegerRange") ?? [], ["IntegerRange", "fromString", "make"])
     assert.includeMembers(names.get("/registry") ?? [], ["ProfileRegistry", "PostgresBackend", "RegistryBackend"])
-    assert.includeMembers(names.get("/testing") ?? [], ["DurableStorageSuite", "RegistrySuite"])
+    // Nobody who does without a cluster is to load one.
+    assert.notInclude(names.get("/registry") ?? [], "ClusterBackend")
+    assert.includeMembers(names.get("/testing") ?? [], [
+      "Conformance",
+      "DurableStorageSuite",
+      "EventStoreSuite",
+      "RegistrySuite"
+    ])
     // The optional peers are not installed here: whatever needs them has a path of its own.
     for (const path of ["", "/testing"]) assert.notInclude(names.get(path) ?? [], "EmbeddedPostgres")
   })

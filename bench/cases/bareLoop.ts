@@ -1,17 +1,18 @@
 /**
- * The yardstick: a group-commit loop written by hand over the driver, with no library round it. The servers live in memory; a call
- * changes the state there and waits. One statement at a time carries everything that is ready, of all servers, as arrays,
+ * The yardstick: a group-commit loop written by hand over the driver, with no library round it. The servers live in memory; a
+ * call changes the state there and waits. One statement at a time carries everything that is ready, of all servers, as arrays,
  * each row fenced by its version; while it is in flight the next group forms by itself.
  *
- * It is as fast as it could be made: the callers are resumed before the next group is taken, so that what they send next is in it;
- * a state is encoded once per group, not per call; and nothing else is done. What it leaves out is what a library is for:
- * schemas, typed errors, ownership by one of several processes, messages from elsewhere, and an answer to what became of a
- * group whose connection was lost.
+ * It is as fast as it could be made: the callers are resumed before the next group is taken, so that what they send next is in
+ * it; a state is encoded once per group, not per call; and nothing else is done. What it leaves out is what a library is for:
+ * schemas, typed errors, ownership by one of several processes, messages from elsewhere, and an answer to what became of a group
+ * whose connection was lost.
  */
 import { PgConnection } from "@effect/sql-pg"
 import { Effect, Exit } from "effect"
 import type { SqlError } from "effect/sql/SqlError"
 import { type Case, pad, type State } from "../Case.ts"
+import { once } from "../load.ts"
 
 const commit = `
 update bench_server s set version = s.version + 1, state = x.state
@@ -33,10 +34,6 @@ interface Resident {
 }
 
 export const bareLoop: Case = {
-  name: "bare",
-  title: "a bare group-commit loop over the driver, no library",
-  byDefault: true,
-  maxConcurrency: Number.MAX_SAFE_INTEGER,
   open: Effect.fnUntraced(function*({ observer, url }, servers) {
     yield* observer.query(
       "create table bench_server (id bigint primary key, version bigint not null, state text not null) with (fillfactor = 50)"
@@ -87,24 +84,25 @@ export const bareLoop: Case = {
     })
     yield* Effect.forkScoped(committer)
 
+    const call = (server: number) =>
+      Effect.callback<number, SqlError>((resume) => {
+        const resident = residents[server]
+        if (resident === undefined || broken !== undefined) {
+          resume(broken ?? Effect.die(new Error(`there is no server ${server}`)))
+          return
+        }
+        if (resident.waiting.push({ resume, count: ++resident.count }) > 1) return
+        ready.push(resident)
+        const waiter = wake
+        wake = undefined
+        waiter?.()
+      })
     return {
-      call: (server) =>
-        Effect.callback<number, SqlError>((resume) => {
-          const resident = residents[server]
-          if (resident === undefined || broken !== undefined) {
-            resume(broken ?? Effect.die(new Error(`there is no server ${server}`)))
-            return
-          }
-          if (resident.waiting.push({ resume, count: ++resident.count }) > 1) return
-          ready.push(resident)
-          const waiter = wake
-          wake = undefined
-          waiter?.()
-        }),
-      total: Effect.map(
-        observer.queryValues("select sum((nullif(state, '')::json->>'count')::float8) from bench_server"),
+      operations: { call: once((server) => Effect.orDie(call(server))) },
+      stored: Effect.orDie(Effect.map(
+        observer.queryValues("select coalesce(sum((nullif(state, '')::json->>'count')::float8), 0) from bench_server"),
         ([row]) => Number(row?.[0])
-      )
+      ))
     }
-  })
+  }, Effect.orDie)
 }

@@ -1,19 +1,14 @@
-/** The process that runs the counters of one kind, until it is killed. */
-import { PgClient } from "@effect/sql-pg"
-import { Effect, Layer, Redacted } from "effect"
+/** The process that runs the counters for `remote.ts`, until it is told to close. */
+import { Effect } from "effect"
 import process from "node:process"
-import { DurableNode } from "../holdfast.ts"
-import { lives } from "./afar.ts"
+import { runUntilTold } from "../ending.ts"
+import { run, urlOfEnvironment } from "./counters.ts"
 
-const kind = process.argv[2] ?? ""
-const live = Object.entries(lives).find(([name]) => name === kind)?.[1] ?? Layer.empty
-
-const Main = live.pipe(
-  Layer.provideMerge(DurableNode.layerPostgres),
-  Layer.provide(PgClient.layer({ url: Redacted.make(process.env["HOLDFAST_BENCH_URL"] ?? "") }))
+runUntilTold(
+  "holder",
+  Effect.gen(function*() {
+    yield* run({ url: urlOfEnvironment() }, () => {})
+    process.send?.({ _tag: "Ready" })
+    yield* Effect.never
+  })
 )
-
-Effect.runFork(Effect.scoped(Effect.andThen(
-  Layer.build(Main),
-  Effect.andThen(Effect.sync(() => process.stdout.write("ready\n")), Effect.never)
-)))

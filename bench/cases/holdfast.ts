@@ -5,8 +5,10 @@
 import { PgClient } from "@effect/sql-pg"
 import { Effect, Layer, Schema } from "effect"
 import { Rpc } from "effect/rpc"
+import process from "node:process"
 import { type Case, pad } from "../Case.ts"
 import { DurableNode, DurableServer } from "../holdfast.ts"
+import { once } from "../load.ts"
 
 class Counter extends DurableServer.make("bench/Counter", {
   state: Schema.Struct({ count: Schema.Int, pad: Schema.String }),
@@ -24,40 +26,39 @@ const CounterLive = Counter.toLayer({
   }
 })
 
+/** Keys of their own, where several processes share a database. */
+const prefix = process.env["HOLDFAST_BENCH_PREFIX"] ?? ""
+
 const open = Effect.fnUntraced(function*(servers: number) {
   const counter = yield* Counter.client()
-  const refs = Array.from({ length: servers }, (_, index) => counter(`counter-${index}`))
+  const refs = Array.from({ length: servers }, (_, index) => counter(`${prefix}counter-${index}`))
   return {
-    call: (server: number) => {
-      const ref = refs[server]
-      return ref === undefined ? Effect.die(new Error(`there is no server ${server}`)) : ref.call.Add({ by: 1 })
+    operations: {
+      call: once((server) => {
+        const ref = refs[server]
+        return ref === undefined
+          ? Effect.die(new Error(`there is no server ${server}`))
+          : Effect.orDie(ref.call.Add({ by: 1 }))
+      })
     },
-    total: Effect.map(
+    stored: Effect.orDie(Effect.map(
       Effect.forEach(refs, (ref) => ref.call.Get(), { concurrency: "unbounded" }),
       (counts) => counts.reduce((sum, count) => sum + count, 0)
-    )
+    ))
   }
 })
 
 export const holdfast: Case = {
-  name: "holdfast",
-  title: "holdfast calls, through the public API",
-  byDefault: true,
-  maxConcurrency: Number.MAX_SAFE_INTEGER,
   open: Effect.fnUntraced(function*({ url }, servers) {
     const context = yield* Layer.build(CounterLive.pipe(
       Layer.provideMerge(Layer.orDie(DurableNode.layerPostgres)),
-      Layer.provide(PgClient.layer({ url }))
+      Layer.provide(Layer.orDie(PgClient.layer({ url })))
     ))
     return yield* Effect.provide(open(servers), context)
   })
 }
 
 export const memory: Case = {
-  name: "memory",
-  title: "holdfast calls with storage in memory: the library alone, nothing durable",
-  byDefault: false,
-  maxConcurrency: Number.MAX_SAFE_INTEGER,
   open: Effect.fnUntraced(function*(_, servers) {
     const context = yield* Layer.build(Layer.provideMerge(CounterLive, DurableNode.layerMemory))
     return yield* Effect.provide(open(servers), context)

@@ -71,11 +71,14 @@ export const run = (url: Redacted.Redacted, { amount, idleMillis, what }: Job, m
     let errors = ""
     child.stdout.on("data", (text) => output += text)
     child.stderr.on("data", (text) => errors += text)
-    child.once("close", (code, signal) =>
+    child.once("close", (code, signal) => {
+      // What comes before it is the log.
+      const last = output.trimEnd().split("\n").at(-1) ?? ""
       resume(
-        output.startsWith("{")
-          ? Effect.succeed(JSON.parse(output) as Measured)
+        last.startsWith("{")
+          ? Effect.succeed(JSON.parse(last) as Measured)
           : Effect.fail(new Ended({ message: `ended with ${signal ?? code}: ${output}${errors.slice(0, 1500)}` }))
-      ))
+      )
+    })
     return Effect.sync(() => child.kill("SIGKILL"))
   })

@@ -1,6 +1,6 @@
 /**
- * What the user sees: lines, and below them a progress bar that is drawn over and over. Where there is no terminal, the
- * progress is a line a second.
+ * What the user sees: lines, and below them the departures board and a progress bar, which are drawn over and over. Where there is
+ * no terminal, the progress is a line a second, and the board another one.
  */
 import { Clock, Context, Effect, Layer, Stdio, Terminal } from "effect"
 
@@ -10,6 +10,14 @@ export interface Progress {
   readonly total: number
   /** How many messages wait in line. */
   readonly waiting: number
+}
+
+/** What is on the departures board. */
+export interface Board {
+  /** How many departures it has shown. */
+  readonly shown: number
+  /** The latest, the newest first. */
+  readonly rows: ReadonlyArray<string>
 }
 
 export const count = (n: number): string => Math.round(n).toLocaleString("en")
@@ -24,7 +32,8 @@ const make = Effect.gen(function*() {
   const isTerminal = yield* (yield* Stdio.Stdio).stdoutIsTerminal
   const samples: Array<{ readonly at: number; readonly done: number }> = []
   let shownAt = Number.NEGATIVE_INFINITY
-  let bar = ""
+  /** What is drawn over and over: the board, and the bar below it. */
+  let panel: ReadonlyArray<string> = []
 
   const display = (text: string) => Effect.ignore(terminal.display(text))
 
@@ -40,30 +49,49 @@ const make = Effect.gen(function*() {
     } %  ${figures}`
   }
 
-  const clear = Effect.suspend(() => bar === "" ? Effect.void : display("\r\x1b[K"))
+  const clear = Effect.suspend(() => {
+    const up = panel.length - 1
+    return up < 0 ? Effect.void : display(`\r${up > 0 ? `\x1b[${up}A` : ""}\x1b[J`)
+  })
+  // A line that is broken in two would not be cleared whole.
+  const draw = Effect.flatMap(
+    terminal.columns,
+    (columns) => display(panel.map((line) => columns > 0 ? line.slice(0, columns - 1) : line).join("\n"))
+  )
 
   return {
     /** Writes a line. */
-    say: (line: string): Effect.Effect<void> =>
-      clear.pipe(Effect.andThen(display(`${line}\n`)), Effect.andThen(Effect.suspend(() => display(bar)))),
+    say: (line: string): Effect.Effect<void> => clear.pipe(Effect.andThen(display(`${line}\n`)), Effect.andThen(draw)),
 
-    /** Shows how far the job is. */
-    show: (progress: Progress): Effect.Effect<void> =>
+    /** Shows how far the job is, and what is on the board. */
+    show: (progress: Progress, board: Board): Effect.Effect<void> =>
       Effect.flatMap(Clock.currentTimeMillis, (now) => {
-        const line = render(progress, now)
+        const bar = render(progress, now)
         if (isTerminal) {
-          bar = line
-          return display(`\r\x1b[K${bar}`)
+          return clear.pipe(
+            Effect.andThen(Effect.sync(() => {
+              panel = board.shown === 0 ? [bar] : [
+                "",
+                `Departures${count(board.shown).padStart(width - 10)}`,
+                ...board.rows.map((row) => `  ${row}`),
+                "",
+                bar
+              ]
+            })),
+            Effect.andThen(draw)
+          )
         }
         if (now - shownAt < 1000 && progress.done < progress.total) return Effect.void
         shownAt = now
-        return display(`${line}\n`)
+        const [latest] = board.rows
+        const departures = latest === undefined ? "" : `${count(board.shown)} departures, the latest: ${latest}\n`
+        return display(`${bar}\n${departures}`)
       }),
 
-    /** Leaves the bar where it is: what is said from now on comes below. */
+    /** Leaves board and bar where they are: what is said from now on comes below. */
     settle: Effect.suspend(() => {
-      const below = bar === "" ? Effect.void : display("\n")
-      bar = ""
+      const below = panel.length === 0 ? Effect.void : display("\n")
+      panel = []
       return below
     })
   }

@@ -1,65 +1,70 @@
 /**
- * A live departures board: flights are appended to an event store as they depart, each to the stream of its airport, and the
- * board shows them by a persistent subscription. Run it twice: what was shown is not shown again, and a flight that is known
- * does not depart a second time. `node --conditions=holdfast-source examples/airports/board.ts [flights]`
+ * The departures board: what airports write of their departures, shown as it comes. It follows the store by a persistent
+ * subscription, so a run on kept data shows what no run before it has shown.
  */
-import { NodeRuntime, NodeServices } from "@effect/platform-node"
-import { Console, Effect, Fiber, Layer, Schema, Stream } from "effect"
-import { EventStore, PostgresEventStore } from "holdfast/events"
-import * as EmbeddedPostgres from "holdfast/testing/EmbeddedPostgres"
-import { createHash } from "node:crypto"
-import process from "node:process"
-import * as flights from "./flights.ts"
+import { Effect, type Schema, Stream } from "effect"
+import { EventStore } from "holdfast/events"
+import { type Departed, Departures } from "./Departures.ts"
+import { type Board, count } from "./Screen.ts"
 
-const Departed = Schema.TaggedStruct("Departed", {
-  date: Schema.String,
-  destination: Schema.String,
-  delay: Schema.Int
-})
+/** How many departures are on it at once. */
+const height = 8
 
-class Departures extends EventStore.make("departures", { events: [Departed] }) {}
+const punctuality = (delay: number): string =>
+  delay > 0 ? `${count(delay)} min late` : delay < 0 ? `${count(-delay)} min early` : "on time"
 
-/** An id that the same flight has in every run: the store tells whether it has departed already. */
-const idOf = (flight: string): string =>
-  createHash("sha256").update(flight).digest("hex")
-    .replace(/^(.{8})(.{4}).(.{3}).(.{3})(.{12}).*/, "$1-$2-8$3-8$4-$5")
+const row = (origin: string, { date, delay, destination }: Schema.Schema.Type<typeof Departed>): string =>
+  `${date}  ${origin.padEnd(4)} → ${destination.padEnd(4)}  ${punctuality(delay)}`
 
-const depart = Effect.fnUntraced(function*({ date, delay, destination, id, origin }: flights.Flight) {
+/** What became of the board: whether it has shown each departure that is in the store, in order, none twice. */
+export interface Proof {
+  readonly shown: number
+  readonly stored: number
+  readonly isComplete: boolean
+}
+
+/** How long the end of the store may be away when everything is handled. */
+const patience = "30 seconds"
+
+/** Hangs the board up, until the scope ends. */
+export const hang = Effect.gen(function*() {
+  const events = yield* EventStore.EventStore
   const departures = yield* Departures.client()
-  const event = EventStore.envelope(Departed.make({ date, destination, delay }), { eventId: idOf(id) })
-  yield* departures.appendEvents(origin, [event]).pipe(
-    Effect.catchReason("EventStoreError", "DuplicateEvent", () => Effect.void)
-  )
-})
-
-const program = Effect.gen(function*() {
-  const wanted = Number(process.argv[2] ?? 200)
-  const schedule = (yield* flights.read(flights.defaultFile)).flights.slice(0, wanted)
-  const departures = yield* Departures.client()
-  const known = yield* departures.getVersion("$all")
-
-  const departing = yield* Effect.forkChild(Effect.forEach(schedule, depart, { concurrency: 8, discard: true }))
-
+  const known = (yield* events.getSubscriptions(Departures.id)).find(({ name }) => name === "board")
+  const rows: Array<string> = []
+  /** The global position of the departure that comes next. */
+  let next = (known?.position ?? -1) + 1
   let shown = 0
-  const board = departures.subscribe({ name: "board" }).pipe(
-    Stream.tap(({ ack, event: { data: { date, delay, destination }, eventStreamId } }) => {
-      const late = delay > 0 ? `${delay} min late` : delay < 0 ? `${-delay} min early` : "on time"
-      shown++
-      return Effect.andThen(Console.log(`${date}  ${eventStreamId} → ${destination}  ${late}`), ack)
-    }),
-    // It shows flights for as long as it runs; here, until the last one of the schedule has departed.
-    Stream.takeUntil(({ event }) => event.globalPosition === wanted - 1),
-    Stream.runDrain
+  let isInOrder = true
+
+  yield* departures.subscribe({ name: "board", bufferSize: 2000, checkpointThreshold: 1000 }).pipe(
+    Stream.chunks,
+    Stream.runForEach((deliveries) =>
+      Effect.suspend(() => {
+        for (const { event: { data, eventStreamId, globalPosition } } of deliveries) {
+          isInOrder &&= globalPosition === next
+          next = globalPosition + 1
+          shown++
+          rows.unshift(row(eventStreamId, data))
+        }
+        rows.length = Math.min(rows.length, height)
+        return deliveries.at(-1)?.ackUpTo ?? Effect.void
+      })
+    ),
+    Effect.tapCause(Effect.logError),
+    Effect.forkScoped
   )
-  if (known < wanted - 1) yield* board
-  yield* Fiber.join(departing)
-  yield* Console.log(`${shown} departures shown, ${(yield* departures.getVersion("$all")) + 1} in the store`)
+
+  return {
+    look: Effect.sync((): Board => ({ shown, rows: rows.slice() })),
+    /** Waits until it has come to the end of the store. */
+    prove: Effect.gen(function*() {
+      const stored = (yield* departures.getVersion("$all")) + 1
+      yield* Effect.sleep("20 millis").pipe(
+        Effect.repeat({ while: () => next < stored }),
+        Effect.timeoutOption(patience)
+      )
+      return { shown, stored, isComplete: isInOrder && next === stored } satisfies Proof
+    })
+  }
 })
-
-const Live = Departures.layer.pipe(
-  Layer.provideMerge(PostgresEventStore.layer),
-  Layer.provide(EmbeddedPostgres.layerClient),
-  Layer.provide(EmbeddedPostgres.layerOrUrl({ dataDirectory: ".tmp/board" }))
-)
-
-NodeRuntime.runMain(Effect.provide(program, Layer.merge(Live, NodeServices.layer)))

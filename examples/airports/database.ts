@@ -6,9 +6,11 @@
 import { Config, Effect, Layer, Redacted } from "effect"
 import { Datastore, DatastoreAdmin, DatastoreContext, type DatastoreOptions } from "holdfast/datastore"
 import { DurableNode, PostgresStorage } from "holdfast/durable"
+import { PostgresEventStore } from "holdfast/events"
 import { Member } from "holdfast/member"
 import { EmbeddedPostgres } from "holdfast/testing/EmbeddedPostgres"
 import { randomBytes } from "node:crypto"
+import { Departures } from "./Departures.ts"
 
 /** All that a process needs to know to work on the datastore. */
 export interface Access {
@@ -67,7 +69,10 @@ export const prepare = Effect.fn("database.prepare")(function*(databaseName: str
     yield* Effect.addFinalizer(() => Effect.ignore(withAdmin((admin) => admin.drop({ force: true, ifExists: true }))))
   }
   const created = yield* withAdmin((admin) =>
-    Effect.tap(admin.create, admin.upgrade([Member.migrations, PostgresStorage.migrations]))
+    Effect.tap(
+      admin.create,
+      admin.upgrade([Member.migrations, PostgresStorage.migrations, PostgresEventStore.migrations])
+    )
   )
   return { access, isNew: created.database }
 })
@@ -92,9 +97,19 @@ export const nodeOptions = (name: string) =>
     })
   )
 
+/** The event store that airports write to, kept where they are. */
+export const layerDepartures = Departures.layer.pipe(Layer.provideMerge(PostgresEventStore.layer))
+
 /** This process as a node on the datastore, as `app`. */
 export const layerNode = (name: string, access: Access) =>
   DurableNode.layerPostgres.pipe(
+    Layer.provide(nodeOptions(name)),
+    Layer.provide(layer(access))
+  )
+
+/** The same, with the event store. */
+export const layerNodeWithDepartures = (name: string, access: Access) =>
+  Layer.merge(DurableNode.layerPostgres, layerDepartures).pipe(
     Layer.provide(nodeOptions(name)),
     Layer.provide(layer(access))
   )

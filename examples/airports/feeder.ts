@@ -18,10 +18,10 @@ const feed = Effect.gen(function*() {
   const tell = Effect.suspend(() => Console.log(sent))
 
   yield* Effect.forkChild(Effect.repeat(tell, Schedule.spaced("50 millis")), { startImmediately: true })
-  yield* Effect.forEach(input.flights, ({ delay, destination, distance, id, origin }) =>
+  yield* Effect.forEach(input.flights, ({ date, delay, destination, distance, id, origin }) =>
     Effect.gen(function*() {
       const leg = { flight: id, delay, distance }
-      yield* airport(origin).cast.Departed(leg)
+      yield* airport(origin).cast.Departed({ ...leg, date, destination })
       sent++
       yield* airport(destination).cast.Arrived(leg)
       sent++

@@ -1,10 +1,12 @@
 /**
- * The main job: all flights go to their airports while one of the two workers is killed, and then every airport is asked.
+ * The main job: all flights go to their airports while one of the two workers is killed, and the departures board shows what
+ * departs; then every airport is asked, and the board is compared with them.
  */
 import { Clock, Deferred, Effect, Layer, Option, Random, Schedule, Schema } from "effect"
 import { DurableNode } from "holdfast/durable"
 import type { Tally } from "./Airport.ts"
-import { type Access, nodeOptions } from "./database.ts"
+import * as board from "./board.ts"
+import { type Access, layerDepartures, nodeOptions } from "./database.ts"
 import type { Flights } from "./flights.ts"
 import { type Child, ChildEnded, startFeeder, startWorker } from "./processes.ts"
 import * as queue from "./queue.ts"
@@ -39,6 +41,7 @@ export const run = Effect.fn("job.run")(function*(options: {
   const screen = yield* Screen
   const total = input.flights.length * 2
   const known = (yield* queue.look).handled
+  const departures = yield* board.hang
 
   const trouble = yield* Deferred.make<never, ChildEnded>()
   const addWorker = Effect.fnUntraced(function*(name: string) {
@@ -73,7 +76,7 @@ export const run = Effect.fn("job.run")(function*(options: {
     const done = Math.min(sent, handled)
     if (sent === 0) startedAt = now
     if (done !== moved.done) moved = { done, at: now }
-    yield* screen.show({ done, total, waiting })
+    yield* screen.show({ done, total, waiting }, yield* departures.look)
     if (Option.isSome(killAt) && done >= killAt.value * total) yield* Deferred.succeed(killTime, undefined)
     if (now - moved.at > patience) return yield* new Stalled({ done, total, waiting })
     return done >= total
@@ -112,8 +115,10 @@ export const run = Effect.fn("job.run")(function*(options: {
     Effect.all([watch, work], { concurrency: 2 }),
     Deferred.await(trouble)
   )
+  const proof = yield* departures.prove
+  yield* screen.show({ done: total, total, waiting: 0 }, yield* departures.look)
   yield* screen.settle
-  return { millis, verdicts, added: (yield* queue.look).handled - known, total }
-}, Effect.scoped)
+  return { millis, verdicts, board: proof, added: (yield* queue.look).handled - known, total }
+}, (effect) => effect.pipe(Effect.scoped, Effect.provide(Layer.provide(layerDepartures, nodeOptions("main")))))
 
 const called = ({ name, pid }: Child): string => `${name} (pid ${pid})`

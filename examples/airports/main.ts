@@ -12,7 +12,7 @@ import { join } from "node:path"
 import * as database from "./database.ts"
 import * as flights from "./flights.ts"
 import { run } from "./job.ts"
-import { report } from "./report.ts"
+import { mismatches, report } from "./report.ts"
 import { count, Screen } from "./Screen.ts"
 import { expectedOf } from "./verify.ts"
 
@@ -106,7 +106,7 @@ const job = Effect.fnUntraced(function*(options: {
   )
 
   for (const line of report(result)) yield* screen.say(line)
-  const wrong = result.verdicts.filter((verdict) => !verdict.agrees).length
+  const wrong = mismatches(result)
   if (wrong > 0) return yield* new Mismatch({ airports: wrong })
 })
 

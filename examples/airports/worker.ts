@@ -6,12 +6,12 @@ import { Console, Effect, Layer } from "effect"
 import process from "node:process"
 import { AirportLive } from "./Airport.ts"
 import * as child from "./child.ts"
-import { AccessConfig, layerNode } from "./database.ts"
+import { AccessConfig, layerNodeWithDepartures } from "./database.ts"
 
 const [name = "worker"] = process.argv.slice(2)
 
 const Live = Layer.unwrap(
-  Effect.map(AccessConfig, (access) => Layer.provide(AirportLive, layerNode(name, access)))
+  Effect.map(AccessConfig, (access) => Layer.provide(AirportLive, layerNodeWithDepartures(name, access)))
 )
 
 Console.log("ready").pipe(

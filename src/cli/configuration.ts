@@ -39,6 +39,9 @@ const Context = Schema.Struct({
   libraryAccess: Schema.optionalKey(Schema.Boolean)
 })
 
+/** A part of this library that has tables. */
+const LibraryPart = Schema.Literals(["durable", "events", "registry"])
+
 const ConfigurationFile = Schema.Struct({
   databaseName: Schema.String,
   dbServer: Schema.optionalKey(Schema.Struct({
@@ -63,8 +66,11 @@ const ConfigurationFile = Schema.Struct({
     /** The name of the source in the ledger, where there is no type. */
     name: Schema.optionalKey(Schema.NonEmptyString),
     bindings: Schema.optionalKey(Schema.Record(Schema.String, Schema.String)),
-    /** The parts of this library whose tables are installed. */
-    library: Schema.optionalKey(Schema.Array(Schema.Literals(["durable", "events", "registry"])))
+    /**
+     * The parts of this library whose tables are installed. A part that is not used is better left out: what is installed, the roles
+     * with access to the library may use.
+     */
+    library: Schema.optionalKey(Schema.Array(LibraryPart))
   }))
 })
 
@@ -82,7 +88,7 @@ export interface MigrationSettings {
   readonly present: boolean
   readonly name: string
   readonly bindings: Readonly<Record<string, string>>
-  readonly library: ReadonlyArray<"durable" | "events" | "registry">
+  readonly library: ReadonlyArray<typeof LibraryPart.Type>
 }
 
 export interface Configuration {

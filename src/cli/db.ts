@@ -51,7 +51,7 @@ const example = `A datastore in holdfast.toml:
   type = "airports"                   # of build plans; without it, directory has ordered .sql files
   source = "database"                 # database/buildplans.airports.toml
   directory = "migrations"            # where they are built, and applied from
-  library = ["durable", "events", "registry"] # whose tables are installed: those of durable servers by default`
+  library = ["durable", "events"]     # whose tables are installed, of durable, events, registry: durable by default`
 
 const db = Command.make("db").pipe(
   Command.withSharedFlags(shared),

@@ -118,6 +118,33 @@ export interface InfoRequest<Self extends Any> {
   ): Outcome<void, StateOf<Self>>
 }
 
+/**
+ * The runtime type identifier of failures that are failed attempts.
+ *
+ * @since 0.1.0
+ * @category type IDs
+ */
+export const FailedAttemptTypeId: FailedAttemptTypeId = "~holdfast/durable/FailedAttempt"
+
+/**
+ * The type-level identifier of failures that are failed attempts.
+ *
+ * @since 0.1.0
+ * @category type IDs
+ */
+export type FailedAttemptTypeId = "~holdfast/durable/FailedAttempt"
+
+/**
+ * What a handler may fail with beside what its operation declares, as `EventStoreError`: a failed attempt, as a defect is, unless
+ * the operation declares it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface FailedAttempt {
+  readonly [FailedAttemptTypeId]: true
+}
+
 /** A value, or an Effect of one. */
 type OrEffect<A, E, R> = A | Effect.Effect<A, E, R>
 
@@ -125,7 +152,8 @@ type OrEffect<A, E, R> = A | Effect.Effect<A, E, R>
  * What a kind of server does: how its state begins, and how it answers each of its operations.
  *
  * A handler answers an outcome, or an Effect of one. Its typed failure is the caller's answer: the message is consumed and
- * the state stays. A defect is a failed attempt, tried again by `defectRetryPolicy` and at last parked.
+ * the state stays. A defect is a failed attempt, tried again by `defectRetryPolicy` and at last parked; so is a
+ * `DurableServerError`, and an `EventStoreError` that its operation does not declare.
  *
  * @since 0.1.0
  * @category models
@@ -137,21 +165,21 @@ export interface Behaviour<Self extends Any> {
       request: Request<Self, T>
     ) => OrEffect<
       Outcome<Rpc.Success<RpcOf<Self, T>>, StateOf<Self>, any> | Lock<StateOf<Self>, any>,
-      Rpc.Error<RpcOf<Self, T>> | DurableServerError,
+      Rpc.Error<RpcOf<Self, T>> | DurableServerError | FailedAttempt,
       any
     >
   }
   /** What is done about what `info` tells. Without it, that is ignored. What fails in it is logged, and not tried again. */
   readonly handleInfo?: (
     request: InfoRequest<Self>
-  ) => OrEffect<Outcome<void, StateOf<Self>, any>, DurableServerError, any>
+  ) => OrEffect<Outcome<void, StateOf<Self>, any>, DurableServerError | FailedAttempt, any>
   /** What goes on under a lock, for the operations whose handlers may lock. */
   readonly handleLocked?: {
     readonly [T in Tag<Self>]?: (
       request: LockedRequest<Self, T>
     ) => OrEffect<
       Outcome<Rpc.Success<RpcOf<Self, T>>, StateOf<Self>, any>,
-      Rpc.Error<RpcOf<Self, T>> | DurableServerError,
+      Rpc.Error<RpcOf<Self, T>> | DurableServerError | FailedAttempt,
       any
     >
   }

@@ -3,12 +3,20 @@
  *
  * What a handler sends to other servers joins it: the messages are put in line by the very commit that stores the handler's
  * state, or not at all. Nothing has to be said for that: a plain `cast` made inside a handler finds the transition by itself,
- * and so do `DurableServer.replyTo`, `castAfter` and `castAt`, and `DurableServer.cancel`.
+ * and so do `DurableServer.replyTo`, `castAfter` and `castAt`, `DurableServer.cancel`, and the appends of an event store.
  *
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import type { OpenTransaction, Outgoing, Reply, ScheduledId, Scheduling } from "./DurableStorage.ts"
+import type {
+  Append,
+  AppendRefusal,
+  OpenTransaction,
+  Outgoing,
+  Reply,
+  ScheduledId,
+  Scheduling
+} from "./DurableStorage.ts"
 
 /**
  * An answer to the sender of an earlier message.
@@ -33,6 +41,18 @@ export interface LaterCast extends Scheduling {
   /** When it was made, in milliseconds by a clock that only goes forward: a delay counts from then. */
   readonly madeAt: number
 }
+
+/**
+ * What becomes of an append inside a handler. `version` is the number that its last event will have, where that is known before
+ * the commit. `Elsewhere`: the store is not kept where the server is, so nothing can be appended with its step.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Staging =
+  | { readonly _tag: "Staged"; readonly version: number | undefined }
+  | { readonly _tag: "Elsewhere" }
+  | AppendRefusal
 
 /**
  * The running handler's transition, as a service that only handlers have.
@@ -61,4 +81,9 @@ export class CurrentTransition extends Context.Service<CurrentTransition, {
    * the handler is run again and told so. `undefined` where the handler runs no more.
    */
   readonly cancel: (id: ScheduledId) => boolean | undefined
+  /**
+   * Adds events to what the transition appends, unless it is known that they cannot be. Should that turn out at the commit, the
+   * handler is run again and told so. `undefined` where the handler runs no more.
+   */
+  readonly append: (append: Append) => Staging | undefined
 }>()("holdfast/durable/CurrentTransition") {}

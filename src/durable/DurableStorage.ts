@@ -30,10 +30,12 @@ import type * as Scope from "effect/Scope"
  * @category errors
  */
 export class NodeLost extends Schema.TaggedError<NodeLost>("holdfast/durable/NodeLost")("NodeLost", {
-  node: Schema.Int
+  node: Schema.Int,
+  /** Why, as far as the storage knows. */
+  why: Schema.optionalKey(Schema.String)
 }) {
   override get message() {
-    return `node ${this.node} was declared dead: its lease ran out`
+    return `node ${this.node} was declared dead: ${this.why ?? "its lease ran out"}`
   }
 }
 
@@ -275,6 +277,65 @@ export interface Later {
 }
 
 /**
+ * An event store, as far as a storage has to know it: events are appended with a step where the store is kept in the same place as
+ * the servers. Only storages of the kind that it is kept in know what it is.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Journal {
+  /** The id of the store. */
+  readonly store: string
+  /** To be told that so many events were appended to it. */
+  readonly appended: (events: number) => void
+}
+
+/**
+ * An event as it is stored: data and metadata are JSON.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface JournalEvent {
+  readonly id: string
+  /** Whether the id was given, and may be known already. */
+  readonly idGiven: boolean
+  readonly type: string
+  readonly data: string
+  /** Null: none. */
+  readonly metadata: string | null
+  /** Null: `application/json`. */
+  readonly dataContentType: string | null
+  readonly metadataContentType: string | null
+}
+
+/**
+ * Events that a step appends to a stream, behind what it appends there before.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Append {
+  readonly journal: Journal
+  readonly eventStreamId: string
+  /** Where the stream has to be; a number is that of its last event. Of what a step appends to a stream only the first expects. */
+  readonly expectedVersion: number | "any" | "noStream" | "streamExists"
+  readonly events: ReadonlyArray<JournalEvent>
+}
+
+/**
+ * Why events cannot be appended: the stream is elsewhere, or was deleted; an event of that id is there; there is no such store.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type AppendRefusal =
+  | { readonly _tag: "WrongVersion"; readonly version: number }
+  | { readonly _tag: "Deleted" }
+  | { readonly _tag: "Known"; readonly eventId: string; readonly eventStreamId: string; readonly version: number }
+  | { readonly _tag: "NoStore" }
+
+/**
  * One server's step from one version to the next, with all that goes with it. It is done whole or not at all.
  *
  * @since 0.1.0
@@ -308,6 +369,8 @@ export interface Transition {
   /** What the step is to be committed in, and with. The storage ends it, whatever the verdict. */
   readonly transaction: OpenTransaction | undefined
   readonly later?: Later | undefined
+  /** Events that are appended with it, in this order. */
+  readonly appends?: ReadonlyArray<Append> | undefined
 }
 
 /**
@@ -351,6 +414,9 @@ export type Member = Transition | Check | Enqueue
  *   not known any more, since only the decision survived.
  * - `Known`: refused because of these keys, which are answered already.
  * - `Missed`: refused because these messages for later, which it would cancel, are not scheduled any more.
+ * - `Unappended`: refused because these events cannot be appended.
+ * - `Busy`: left undone, since a stream that it appends to is not free: another member of the group is before it there, or,
+ *   `elsewhere`, somebody else has it locked. It is as good as before, and to be committed again.
  * - `LineMoved`: refused by its guard; the line now ends at `pushed`.
  * - `Superseded`: refused by its version: somebody else holds the server now.
  * - `Failed`: the storage does not take it, whatever stands beside it; `failure` says why.
@@ -366,6 +432,8 @@ export type Verdict =
   | { readonly _tag: "Superseded" }
   | { readonly _tag: "Known"; readonly replies: ReadonlyMap<string, string> }
   | { readonly _tag: "Missed"; readonly cancelled: ReadonlyArray<ScheduledId> }
+  | { readonly _tag: "Unappended"; readonly refusals: ReadonlyMap<Append, AppendRefusal> }
+  | { readonly _tag: "Busy"; readonly elsewhere: boolean }
   | { readonly _tag: "Failed"; readonly failure: string }
 
 /**
@@ -429,6 +497,8 @@ export interface NodeStorage {
   readonly release: (
     servers: ReadonlyArray<{ readonly id: number; readonly version: number | undefined }>
   ) => Effect.Effect<void, NodeLost>
+  /** Whether steps can append to an event store: it is kept where the servers are. Without this, to none. */
+  readonly appendsTo?: ((journal: Journal) => boolean) | undefined
   /** Commits a group: each member alone is done or refused, all at once and durably. After a defect nothing of it was done. */
   readonly commit: (group: ReadonlyArray<Member>) => Effect.Effect<ReadonlyArray<Verdict>, NodeLost>
   /**
@@ -447,8 +517,11 @@ export interface NodeStorage {
     kinds: ReadonlyArray<string>,
     after: number
   ) => Effect.Effect<ReadonlyArray<Address & { readonly id: number }>, NodeLost>
-  /** The replies that wait for this node. They stay until they are forgotten. */
-  readonly replies: Effect.Effect<ReadonlyArray<Reply>, NodeLost>
+  /**
+   * The replies that wait for this node, to calls with this number and later ones: what is known to be over with is not looked through
+   * again. They stay until they are forgotten, and where there are many, a part of them has to be before the others come.
+   */
+  readonly replies: (from: number) => Effect.Effect<ReadonlyArray<Reply>, NodeLost>
   readonly forget: (replies: ReadonlyArray<Reply>) => Effect.Effect<void, NodeLost>
   /**
    * Puts messages for later that are due in line, as many as one statement should. Tells in how many milliseconds there will be

@@ -15,6 +15,8 @@ import { Gathering } from "../member/internal/gathering.ts"
 import type { RetryVerdict } from "./AdminStorage.ts"
 import {
   type Address,
+  type Append,
+  type AppendRefusal,
   type Claim,
   DurableStorage,
   type Hint,
@@ -35,6 +37,7 @@ import {
   type Wanted
 } from "./DurableStorage.ts"
 import { Agenda } from "./internal/agenda.ts"
+import { MemoryJournal, orderOf } from "./internal/journals.ts"
 import { enter, type StoreView } from "./internal/memoryAdmin.ts"
 
 interface Server extends Address {
@@ -223,7 +226,12 @@ class Store implements StoreView {
     const now = this.#clock.currentTimeMillisUnsafe()
     const until = now + retentionMillis
     const missed = this.#missed(group)
-    const verdicts = group.map((member) => this.#decide(member, missed?.get(member)))
+    const order = orderOf(group)
+    const verdicts = group.map((member): Verdict =>
+      order?.waiting.has(member) === true
+        ? { _tag: "Busy", elsewhere: false }
+        : this.#decide(member, missed?.get(member))
+    )
     group.forEach((member, index) => {
       if (verdicts[index]?._tag === "Done" && member._tag === "Transition") this.#apply(member, until)
     })
@@ -237,6 +245,15 @@ class Store implements StoreView {
         if (verdicts[index]?._tag !== "Done" || member._tag === "Check" || member.later === undefined) return
         this.#later(member.later, now)
       })
+    }
+    if (order !== undefined) {
+      const append = (isFirst: boolean) =>
+        group.forEach((member, index) => {
+          if (verdicts[index]?._tag !== "Done" || order.first.has(member) !== isFirst) return
+          if (member._tag === "Transition") this.#append(member)
+        })
+      append(true)
+      append(false)
     }
     return group.map((member, index) => {
       const verdict = verdicts[index]
@@ -285,10 +302,27 @@ class Store implements StoreView {
       if (known.size > 0) return { _tag: "Known", replies: known }
     }
     if (missed !== undefined) return { _tag: "Missed", cancelled: missed }
+    if (member._tag === "Transition" && member.appends !== undefined) {
+      const refusals = this.#unappended(member.appends)
+      if (refusals.size > 0) return { _tag: "Unappended", refusals }
+    }
     if (member.guard !== undefined && member.guard !== server.pushed) {
       return { _tag: "LineMoved", pushed: server.pushed }
     }
     return server.version === member.version ? { _tag: "Done", pushed: server.pushed } : { _tag: "Superseded" }
+  }
+
+  #unappended(appends: ReadonlyArray<Append>): ReadonlyMap<Append, AppendRefusal> {
+    const refusals = new Map<Append, AppendRefusal>()
+    for (const append of appends) {
+      const refusal = append.journal instanceof MemoryJournal ? append.journal.refusal(append) : undefined
+      if (refusal !== undefined) refusals.set(append, refusal)
+    }
+    return refusals
+  }
+
+  #append({ appends = [] }: Transition): void {
+    for (const append of appends) if (append.journal instanceof MemoryJournal) append.journal.write(append)
   }
 
   #apply(transition: Transition, until: number): void {
@@ -428,6 +462,7 @@ const joinStore = (store: Store, retentionMillis: number): Effect.Effect<NodeSto
         claim: (servers) => alive(() => servers.map((server) => store.claim(id.current, server))),
         release: (servers) =>
           alive(() => servers.forEach((server) => store.release(id.current, server.id, server.version))),
+        appendsTo: (journal) => journal instanceof MemoryJournal,
         commit: (group) =>
           alive(() => {
             if (group.some(({ _tag }) => _tag !== "Check")) node.groups++
@@ -436,7 +471,7 @@ const joinStore = (store: Store, retentionMillis: number): Effect.Effect<NodeSto
         kill: (server, answer) => alive(() => store.kill(server, answer)),
         read: (lines) => alive(() => lines.map((line) => store.read(line.id, line.after, line.limit))),
         unattended: (kinds, after) => alive(() => store.unattended(id.current, kinds, after)),
-        replies: alive(() => Array.from(node.replies.values())),
+        replies: (from) => alive(() => Array.from(node.replies.values()).filter(({ call }) => call >= from)),
         forget: (replies) => alive(() => replies.forEach((reply) => node.replies.delete(reply.call))),
         deliverDue: alive(() => store.deliverDue()),
         mayLoseHints: false,

@@ -7,6 +7,7 @@
  * @since 0.1.0
  */
 import * as PgClient from "@effect/sql-pg/PgClient"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -34,6 +35,7 @@ import {
   type NodeStorage,
   type Verdict
 } from "./DurableStorage.ts"
+import { PostgresJournal } from "./internal/journals.ts"
 import {
   apart,
   checksSql,
@@ -45,6 +47,7 @@ import {
 } from "./internal/postgres/commit.ts"
 import { linesGrew, replies, room, toHint, unattended, wasKilled } from "./internal/postgres/hints.ts"
 import { killStatement } from "./internal/postgres/kill.ts"
+import { Patience } from "./internal/postgres/patience.ts"
 import * as statements from "./internal/postgres/statements.ts"
 import { open, PostgresTransaction } from "./internal/postgres/transaction.ts"
 import { sql } from "./internal/sql.gen.ts"
@@ -74,7 +77,7 @@ const join = Effect.fnUntraced(function*(
   const ids = new Set([engine.id()])
   yield* engine.onHint((payload) => hints.add(toHint(payload)))
 
-  const lost = () => new NodeLost({ node: engine.id() })
+  const lost = (node = engine.id()) => new NodeLost({ node, why: engine.whyLost() })
   /** The storage answers, or it is not there: what it says of our own statements is a mistake of ours. */
   const alive = <A>(effect: Effect.Effect<A, SqlError>): Effect.Effect<A, NodeLost> =>
     Effect.suspend(() => engine.isLost() ? Effect.fail(lost()) : Effect.orDie(effect))
@@ -90,7 +93,12 @@ const join = Effect.fnUntraced(function*(
       }
     }
   }
-  const statement = groupStatement({ grown, scheduled: (millis) => hints.add({ _tag: "Scheduled", millis }) })
+  const changes = { grown, scheduled: (millis: number) => hints.add({ _tag: "Scheduled", millis }) }
+  const clock = yield* Clock.Clock
+  const patience = new Patience(
+    (waitMillis) => groupStatement(changes, waitMillis),
+    () => clock.currentTimeMillisUnsafe()
+  )
 
   const find = (servers: ReadonlyArray<Address>): Effect.Effect<ReadonlyArray<Located | undefined>, SqlError> =>
     Effect.map(engine.query(statements.find.sql, statements.find.params(servers)), (rows) => {
@@ -144,13 +152,14 @@ const join = Effect.fnUntraced(function*(
           if (row?.[0] === true) engine.hint({ to: "everyone", payload: unattended })
         }
       )),
+    appendsTo: (journal) => journal instanceof PostgresJournal && journal.client === client,
     commit: (group) =>
       Effect.suspend(() => {
         if (engine.isLost()) return Effect.fail(lost())
         const node = engine.id()
         // One lane for all of it: once that is closed nothing of the group is committed any more, by whichever way.
         const lane = engine.lane()
-        const { checkAt, checks, partAt, parts, within, withinAt } = apart(group)
+        const { checkAt, checks, partAt, parts, waitingAt, within, withinAt } = apart(group)
         const tellReplies = (part: Part, verdict: Verdict | undefined): void => {
           if (verdict?._tag === "Done") {
             for (const { node } of part.replies) engine.hint({ to: node, payload: replies })
@@ -158,23 +167,35 @@ const join = Effect.fnUntraced(function*(
         }
         const written: Effect.Effect<ReadonlyArray<Verdict>, NodeLost> = parts.length === 0
           ? Effect.succeed([])
-          : lane.commit(statement, parts).pipe(
-            Effect.mapError(() => new NodeLost({ node })),
-            Effect.tap((verdicts) =>
-              Effect.sync(() => parts.forEach((part, index) => tellReplies(part, verdicts[index])))
+          : Effect.suspend(() => {
+            const { decided, statement } = patience.begin(parts)
+            return lane.commit(statement, parts).pipe(
+              Effect.mapError(() => lost(node)),
+              Effect.tap((verdicts) =>
+                Effect.sync(() => {
+                  decided(verdicts)
+                  parts.forEach((part, index) => tellReplies(part, verdicts[index]))
+                })
+              )
             )
-          )
+          })
         const writtenWithin = Effect.forEach(within, (part) => {
           const { transaction } = part
           if (!(transaction instanceof PostgresTransaction) || transaction.client !== client) {
             return Effect.succeed<Verdict>({ _tag: "Failed", failure: "the transaction is not one of this storage" })
           }
+          const { decided, statement } = patience.begin([part])
           return lane.commitWithin(statement, part, transaction.send).pipe(
             // Whatever it came to nothing for, the handler is to begin anew. That is so where the node was lost, too: others of the
             // group are committed, perhaps, and what became of them is not to be forgotten over this one.
             Effect.catch(() => Effect.succeed(undefined)),
             Effect.map((verdict): Verdict => verdict ?? { _tag: "Superseded" }),
-            Effect.tap((verdict) => Effect.sync(() => tellReplies(part, verdict)))
+            Effect.tap((verdict) =>
+              Effect.sync(() => {
+                decided([verdict])
+                tellReplies(part, verdict)
+              })
+            )
           )
         })
         const checked: Effect.Effect<ReadonlyArray<Verdict>, NodeLost> = checks.length === 0
@@ -183,7 +204,7 @@ const join = Effect.fnUntraced(function*(
             alive(engine.query(checksSql, [int8(checks.map((check) => check.id))])),
             ([row]) => checkVerdicts(checks, row)
           )
-        if (parts.length === group.length) return written
+        if (parts.length === group.length && partAt.every((place, index) => place === index)) return written
         if (checks.length === group.length) return checked
         // None ends the others early, nor decides about them: what is written stays under way until it is known what became of it,
         // and then that is told, also where the node was lost before the checks were answered. They are made anew.
@@ -195,6 +216,7 @@ const join = Effect.fnUntraced(function*(
           places.forEach((at, kind) =>
             at.forEach((place, index) => inOrder[place] = verdicts[kind]?.[index] ?? { _tag: "Superseded" })
           )
+          for (const place of waitingAt) inOrder[place] = { _tag: "Busy", elsewhere: false }
           return inOrder
         })
       }),
@@ -203,7 +225,7 @@ const join = Effect.fnUntraced(function*(
         if (found === undefined) return Effect.succeed(undefined)
         const node = engine.id()
         return engine.lane().commit(killStatement, [{ id: found.id, answer }]).pipe(
-          Effect.mapError(() => new NodeLost({ node })),
+          Effect.mapError(() => lost(node)),
           Effect.map(([verdict]) => {
             for (const to of verdict?.told ?? []) engine.hint({ to, payload: replies })
             const killed = { id: found.id, version: verdict?.version ?? 0 }
@@ -223,14 +245,15 @@ const join = Effect.fnUntraced(function*(
         engine.query(statements.unattended.sql, statements.unattended.params(engine.id(), kinds, after)),
         statements.unattended.rows
       )),
-    replies: alive(
-      Effect.suspend(() =>
-        Effect.map(
-          engine.query(statements.replies.sql, statements.replies.params([...ids.add(engine.id())])),
-          statements.replies.rows
+    replies: (from) =>
+      alive(
+        Effect.suspend(() =>
+          Effect.map(
+            engine.query(statements.replies.sql, statements.replies.params([...ids.add(engine.id())], from)),
+            statements.replies.rows
+          )
         )
-      )
-    ),
+      ),
     forget: (replies) => alive(Effect.asVoid(engine.query(statements.forget.sql, statements.forget.params(replies)))),
     deliverDue: alive(Effect.map(
       engine.query(statements.deliverDue.sql, statements.deliverDue.params(duePerStatement)),
@@ -284,7 +307,8 @@ const isAway = (error: unknown): boolean => isSqlError(error) && isConnectionLos
  * checked at the end fails, is rolled back, and the message is handled again.
  *
  * The message is committed alone, not in a group with others, and takes three trips to the database more: use it where the SQL
- * has to be exact, not for speed. Rows that it locks stay locked until the handler has ended: come to it last.
+ * has to be exact, not for speed. Rows that it locks stay locked until the handler has ended: come to it last. Events that are
+ * appended inside the effect are given their numbers at once, and keep their stream for as long.
  *
  * **Example** (A table beside the state)
  *

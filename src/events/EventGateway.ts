@@ -9,7 +9,8 @@
  *
  * While no worker is there one is waited for, until the time of a request is over: then it fails with `NoGatewayWorkers`.
  *
- * A transaction does not reach through a gateway: `appendEvents` is one of its own, always.
+ * A transaction does not reach through a gateway: `appendEvents` is one of its own, always. Nor does the step of a durable server's
+ * handler, where it is refused with `StoreElsewhere`: an action after the commit may append.
  *
  * **Example** (A program that cannot tell)
  *

@@ -90,6 +90,12 @@ export class EventStore extends Context.Service<EventStore, {
   /**
    * Appends events to a stream, all of them or none, and gives the number of the last. With no events it gives the number the
    * stream has, and writes nothing. Inside a transaction of the same client it is part of that transaction.
+   *
+   * In a handler of a durable server it is part of the handler's step: the events are there with the state, or not at all, and
+   * nobody sees them before, the handler neither. The number is given where `expectedVersion` tells it, as `"noStream"` and
+   * a number do; without, it is `NaN` until the commit. Where the commit finds that the events cannot be appended, the
+   * handler is run again, and told here: by `WrongExpectedVersion` and the like. A handler that does not catch that has
+   * failed an attempt at its message. A store that is not kept where the server is, is `StoreElsewhere`.
    */
   readonly appendEvents: (
     store: string,
@@ -97,7 +103,7 @@ export class EventStore extends Context.Service<EventStore, {
     events: ReadonlyArray<NewEvent>,
     options?: AppendOptions
   ) => Effect.Effect<number, EventStoreError>
-  /** Puts events of other streams in a stream, without recording them again. Gives the number of the last link. */
+  /** Puts events of other streams in a stream, without recording them again, and at once. Gives the number of the last link. */
   readonly linkToStream: (
     store: string,
     eventStreamId: string,
@@ -105,7 +111,7 @@ export class EventStore extends Context.Service<EventStore, {
     options?: AppendOptions
   ) => Effect.Effect<number, EventStoreError>
   /**
-   * Deletes a stream. Softly: it is `StreamDeleted` from then on, and its events stay in `$all`. `hard`, where the store
+   * Deletes a stream, at once. Softly: it is `StreamDeleted` from then on, and its events stay in `$all`. `hard`, where the store
    * allows it: its events are gone, with the links to them, and the stream may begin anew.
    */
   readonly deleteStream: (

@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
+import { FailedAttemptTypeId } from "../durable/Behaviour.ts"
 
 const StreamFields = {
   /** The id of the store. */
@@ -303,6 +304,23 @@ export class IsolationNotSupported extends Schema.TaggedError<IsolationNotSuppor
 }
 
 /**
+ * A handler's appends are committed with its state, and this store is not kept where its server is: in the same database, by the
+ * same client; or in memory, where the server is in memory. Nothing was appended. An action after the commit may append to it.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class StoreElsewhere extends Schema.TaggedError<StoreElsewhere>("holdfast/events/StoreElsewhere")(
+  "StoreElsewhere",
+  { ...StreamFields, kind: Schema.String, key: Schema.String }
+) {
+  override get message() {
+    return `the event store ${this.store} is not kept where the server ${this.kind} "${this.key}" is: its handlers cannot ` +
+      "append to it in their transitions"
+  }
+}
+
+/**
  * The store did not answer in time, or refused to.
  *
  * @since 0.1.0
@@ -447,6 +465,7 @@ const Reason = Schema.Union([
   Overloaded,
   RequestTooLarge,
   SnapshotNotFound,
+  StoreElsewhere,
   StoreNotFound,
   StoreUnavailable,
   StreamDeleted,
@@ -489,6 +508,10 @@ export class EventStoreError extends Schema.TaggedError<EventStoreError>("holdfa
   "EventStoreError",
   { reason: Reason }
 ) {
+  /** In a handler of a durable server that does not declare it, it is a failed attempt. */
+  get [FailedAttemptTypeId](): true {
+    return true
+  }
   override get message() {
     return this.reason.message
   }

@@ -9,6 +9,8 @@ import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import type { AppendRefusal } from "../durable/DurableStorage.ts"
+import { MemoryJournal } from "../durable/internal/journals.ts"
 import { EventStore } from "./EventStore.ts"
 import {
   DuplicateEvent,
@@ -25,7 +27,7 @@ import { failure } from "./internal/checks.ts"
 import { matches, streamOf, textOf } from "./internal/matching.ts"
 import { isExpected, make as makeService } from "./internal/service.ts"
 import { Signal } from "./internal/signal.ts"
-import type { EncodedEvent, EventStorage, Placed } from "./internal/storage.ts"
+import type { Append, EncodedEvent, EventStorage, Placed } from "./internal/storage.ts"
 import { all, type Metadata, type RecordedEvent, type StreamInfo } from "./RecordedEvent.ts"
 import type { Selector } from "./Selector.ts"
 import type { Snapshot } from "./Snapshot.ts"
@@ -152,21 +154,66 @@ const makeStorage = (clock: Clock.Clock): EventStorage => {
       return "done" as const
     })
 
+  const knownOf = (store: Store, events: ReadonlyArray<EncodedEvent>): RecordedEvent | undefined =>
+    events.map(({ id }) => store.byId.get(id)).find(isThere)
+
+  const append = (store: Store, { eventStreamId, events }: Append): Stream => {
+    const stream = madeStream(store, eventStreamId)
+    for (const event of events) record(store, eventStreamId, stream, event)
+    return stream
+  }
+
+  /** Why a step of a durable server cannot append this, as things stand. */
+  const refusalOf = (
+    store: Store | undefined,
+    { eventStreamId, events, expectedVersion }: Append
+  ): AppendRefusal | undefined => {
+    if (store === undefined || store.removed) return { _tag: "NoStore" }
+    const stream = store.streams.get(eventStreamId)
+    if (stream?.deleted === true) return { _tag: "Deleted" }
+    const version = (stream?.entries.length ?? 0) - 1
+    if (!isExpected(expectedVersion, version)) return { _tag: "WrongVersion", version }
+    const known = knownOf(store, events)
+    return known === undefined ? undefined : {
+      _tag: "Known",
+      eventId: known.eventId,
+      eventStreamId: known.eventStreamId,
+      version: known.eventNumber
+    }
+  }
+
+  const journals = new Map<string, MemoryJournal>()
+  const journalOf = (id: string): MemoryJournal => {
+    const known = journals.get(id)
+    if (known !== undefined) return known
+    const made = new MemoryJournal({
+      store: id,
+      refusal: (append) => refusalOf(stores.get(id), append),
+      write: (staged) => {
+        const store = stores.get(id)
+        if (store !== undefined) append(store, staged)
+      },
+      appended: () => eventsOf(id).changed()
+    })
+    journals.set(id, made)
+    return made
+  }
+
   return {
-    append: (id, { eventStreamId, events, expectedVersion }) =>
+    append: (id, wanted) =>
       within(id, (store) => {
+        const { eventStreamId, events, expectedVersion } = wanted
         expecting(store, eventStreamId, expectedVersion)
-        for (const { id: eventId } of events) {
-          const known = store.byId.get(eventId)
-          if (known === undefined) continue
-          const { eventNumber, eventStreamId } = known
+        const known = knownOf(store, events)
+        if (known !== undefined) {
+          const { eventId, eventNumber, eventStreamId } = known
           throw failure(new DuplicateEvent({ store: id, eventStreamId, eventId, eventNumber }))
         }
-        const stream = madeStream(store, eventStreamId)
-        for (const event of events) record(store, eventStreamId, stream, event)
+        const stream = append(store, wanted)
         eventsOf(id).changed()
         return stream.entries.length - 1
       }),
+    journal: (id) => within(id, () => journalOf(id)),
     link: (id, eventStreamId, eventIds, expectedVersion) =>
       within(id, (store) => {
         const entries = expecting(store, eventStreamId, expectedVersion)?.entries ?? []

@@ -2,7 +2,8 @@
  * Event stores in Postgres, each in a schema of its own, on the database that a client is connected to.
  *
  * Appends of this process are committed in groups: one statement, one round trip and one wait for the disk, however many
- * streams they are about. An append inside `sql.withTransaction` of the same client belongs to that transaction.
+ * streams they are about. An append inside `sql.withTransaction` of the same client belongs to that transaction, and one in a handler
+ * of a durable server on the same client to the handler's step.
  *
  * @since 0.1.0
  */

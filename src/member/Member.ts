@@ -10,7 +10,7 @@
  * Each has hints of its own, and each finds out for itself that an id was lost, and says when it goes on under the next.
  *
  * A member opens four connections beside the client's own: for commits, for reads, for the heartbeat and hints to others, and
- * for listening.
+ * for listening; and now and then one more, for as long as it takes to tidy up.
  *
  * @since 0.1.0
  */
@@ -19,7 +19,6 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as Queue from "effect/Queue"
@@ -34,6 +33,7 @@ import { perClient } from "../datastore/internal/perClient.ts"
 import { ensureInstalled, librarySource } from "../datastore/internal/schemaInstall.ts"
 import type { SchemaNotInstalled, Source } from "../datastore/Migrations.ts"
 import { type EngineConnection, make as makeConnection, untilAnswered } from "./internal/engineConnection.ts"
+import { Heartbeat } from "./internal/heartbeat.ts"
 import { type Lane, make as makeLane } from "./internal/lane.ts"
 import { type Lease, MemberLease } from "./internal/lease.ts"
 import { lost as lostMembers } from "./internal/metrics.ts"
@@ -112,13 +112,15 @@ export interface Engine {
     ReadonlyArray<ReadonlyArray<unknown>>,
     SqlError
   >
-  /** The same for what nobody waits for the disk to have: done in order, beside the heartbeat. */
+  /** The same for what nobody waits for: on a connection of its own, which is there for as long as that takes. */
   readonly background: (statement: string, params: ReadonlyArray<unknown>) => Effect.Effect<
     ReadonlyArray<ReadonlyArray<unknown>>,
     SqlError
   >
   /** Whether that id was declared dead. */
   readonly isLost: () => boolean
+  /** Why it was, as far as can be known here, in words. */
+  readonly whyLost: () => string
   /** Goes on under the next id after that one was lost. The first room that does so joins anew, the others follow. */
   readonly rejoin: (lost: number) => Effect.Effect<void>
   /** What the member itself may count on. */
@@ -156,6 +158,8 @@ interface Standing {
   readonly id: number
   readonly lane: Lane
   readonly opened: Map<EngineConnection, Lane>
+  /** Why the id was lost, once it is known that it was. */
+  whyLost?: string
 }
 
 /** Forgets members that died long ago, with their lanes. */
@@ -173,12 +177,13 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
   const clock = yield* Clock.Clock
   const leaseMillis = millisOf("lease", options.lease, { atLeast: 100 })
   const statementMillis = millisOf("statementTimeout", options.statementTimeout, { atLeast: 100 })
-  const session = (name: string, durable: boolean) =>
-    makeConnection(client.config, { name, durable, statementMillis, lockMillis: Math.min(statementMillis, 10_000) })
+  const session = (name: string, durable: boolean, lockMillis = 10_000) =>
+    makeConnection(client.config, { name, durable, statementMillis, lockMillis: Math.min(statementMillis, lockMillis) })
 
   const committer = yield* session("commit", true)
   const reader = yield* session("read", true)
-  const heart = yield* session("heartbeat", false)
+  // What it may have to wait for, in order to bury others, must not keep it from renewing its own lease.
+  const heart = yield* session("heartbeat", false, leaseMillis / 3)
   const ear = yield* session("listen", false)
 
   const now = () => clock.currentTimeMillisUnsafe()
@@ -214,18 +219,22 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
 
   // ------------------------------------------------------------------------------------------------ life
 
+  const heartbeat = new Heartbeat(clock, lease, leaseMillis)
+
   const declareLost = Effect.suspend(() => {
     if (lost) return Effect.void
     lost = true
+    current.whyLost ??= heartbeat.whyLost()
     lease.lapse()
     missed()
     return Metric.update(lostMembers, 1)
   })
 
   const beat = Effect.gen(function*() {
+    if (lost) return
     // To renew the lease is to say that things go on. A group that is stuck for a whole lease says the opposite.
-    const isStuck = ({ busySince }: Lane): boolean => now() - (busySince() ?? now()) > leaseMillis
-    if (lost || [current.lane, ...current.opened.values()].some(isStuck)) return
+    const since = Math.min(...[current.lane, ...current.opened.values()].map(({ busySince }) => busySince() ?? now()))
+    if (heartbeat.isStuck(now() - since)) return
     const id = current.id
     let sent = MemberLease.now(clock)
     const alive = yield* heart.use((session) => {
@@ -238,8 +247,9 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
     })
     if (id === current.id) {
       if (alive.length === 0) return yield* declareLost
-      lease.renewed(sent)
+      heartbeat.renewed(sent)
     }
+    if (!heartbeat.mayBury()) return
     const [buried] = yield* heart.use((session) =>
       session.queryValues("SELECT buried IS NOT NULL FROM holdfast.bury_overdue_members($1, $2::float8)", [
         id,
@@ -253,11 +263,10 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
   })
   yield* Effect.forkScoped(
     Effect.exit(beat).pipe(
-      // One that failed is made up for soon: the database may just be coming back.
       Effect.flatMap((exit) =>
         Effect.flatMap(
           Random.nextBetween(0.9, 1.1),
-          (jitter) => Effect.sleep(Duration.millis(leaseMillis * jitter / (Exit.isSuccess(exit) ? 3 : 20)))
+          (jitter) => Effect.sleep(Duration.millis(heartbeat.pause(exit) * jitter))
         )
       ),
       Effect.forever
@@ -299,6 +308,7 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
   const comeBack = (lostId: number): Effect.Effect<void, SqlError> =>
     Effect.gen(function*() {
       // Nothing counts on the id any more, and by then it is buried for certain: nothing of it can be committed.
+      current.whyLost ??= heartbeat.whyLost()
       lease.lapse()
       let sent = MemberLease.now(clock)
       const next = yield* untilAnswered(Effect.suspend(() => {
@@ -313,7 +323,7 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
       }
       current = { id: next.member, lane: makeLane(committer, next.lane, now), opened }
       lost = false
-      lease.renewed(sent)
+      heartbeat.renewed(sent)
     })
 
   const rejoin = (lostId: number): Effect.Effect<void> =>
@@ -351,8 +361,10 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
       // A room that does not know yet that its id is lost has the closed lane of that id.
       openLane: (name) => Effect.map(openLane(name), (connection) => () => own.opened.get(connection) ?? own.lane),
       query: query(reader),
-      background: query(heart),
+      background: (statement, params) =>
+        Effect.scoped(Effect.flatMap(session("background", false), (own) => query(own)(statement, params))),
       isLost: () => own !== current || lost,
+      whyLost: () => own.whyLost ?? heartbeat.whyLost(),
       rejoin: (lostId) =>
         Effect.suspend(() => own.id !== lostId ? Effect.void : rejoin(lostId)).pipe(
           Effect.andThen(Effect.sync(() => {

@@ -10,7 +10,39 @@
  *
  * - `layer`: this process. For tests, and for applications of one process.
  * - `layerPostgres`: every process on the same database. Holding a profile is a lease with a *fencing token*, which only grows.
- * - `layerBackend`: whatever `RegistryBackend` says; for an application that runs on Effect Cluster, `ClusterBackend`.
+ * - `layerBackend`: whatever `RegistryBackend` says; for an application that runs on Effect Cluster,
+ *   `ClusterBackend`, from `holdfast/registry/ClusterBackend`.
+ *
+ * A holder stays where it is; but where it stands for something that can be reached from anywhere, what it says of how it is
+ * reached makes another one: `via(profile, { elsewhere })`. So a name for a durable server, which lives in no process, is good in all.
+ *
+ * **Example** (Names for durable servers)
+ *
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Rpc } from "effect/rpc"
+ * import { DurableServer, type Ref } from "holdfast/durable"
+ * import { ProfileRegistry } from "holdfast/registry"
+ *
+ * class Airport extends DurableServer.make("Airport", {
+ *   state: Schema.Int,
+ *   protocol: [Rpc.make("Departed"), Rpc.make("Flights", { success: Schema.Int })]
+ * }) {}
+ *
+ * class Names extends ProfileRegistry.Service<Names, Ref.Ref<typeof Airport>>()("airports/Names") {}
+ *
+ * // Whoever decides which server it is: until the scope closes.
+ * const name = Effect.fnUntraced(function*(name: string, code: string) {
+ *   const [names, airport] = [yield* Names, yield* Airport.client()]
+ *   yield* names.register(name, airport(code), { address: code })
+ * })
+ *
+ * // Any process, also one without handlers.
+ * const flights = Effect.fnUntraced(function*(name: string) {
+ *   const [names, airport] = [yield* Names, yield* Airport.client()]
+ *   return yield* names.via(name, { elsewhere: airport }).use((server) => server.call.Flights())
+ * })
+ * ```
  *
  * Safety does not rest on time alone. A holder whose lease has run out is told before somebody else can follow it, as far as
  * clocks allow. A process that was stopped meanwhile is told when it goes on, which is too late; but it has an older token, and
@@ -156,7 +188,12 @@ export type {
    * @since 0.1.0
    * @category models
    */
-  Via
+  Via,
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  ViaOptions
 } from "./internal/shape.ts"
 
 /**

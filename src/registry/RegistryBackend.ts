@@ -8,7 +8,7 @@
  * - {@link layerMemory}, here: those that share the backend, in one process. For tests, and applications of one process. It
  *   has no clock, so it works under `TestClock`.
  * - `PostgresBackend`: every process on the same database, by leases.
- * - `ClusterBackend`: the runners of an Effect Cluster, by its sharding.
+ * - `ClusterBackend`, by its own path: the runners of an Effect Cluster, by its sharding.
  *
  * Another one is one function, {@link RegistryBackend}'s `open`. The cases it has to pass are in `holdfast/testing`, as
  * `RegistrySuite`.
@@ -16,6 +16,7 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
@@ -101,6 +102,11 @@ export interface Directory {
   readonly lookup: (key: string) => Effect.Effect<Remote | undefined>
   /** All that other nodes hold, as far as is known here. */
   readonly list: Effect.Effect<ReadonlyArray<readonly [key: string, remote: Remote]>>
+  /**
+   * How often whoever waits for a profile looks it up again. For backends whose `changed` does not tell of everything that is
+   * registered elsewhere; without it, they wait to be told.
+   */
+  readonly lookAgain?: Duration.Duration | undefined
 }
 
 /**

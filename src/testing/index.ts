@@ -6,4 +6,5 @@
  */
 export * as Conformance from "./Conformance.ts"
 export * as DurableStorageSuite from "./DurableStorageSuite.ts"
+export * as EventStoreSuite from "./EventStoreSuite.ts"
 export * as RegistrySuite from "./RegistrySuite.ts"

@@ -1,7 +1,6 @@
-/** The `holdfast` command as a process, in a folder of its own. What was compiled once is kept for the other times. */
+/** The `holdfast` command as a process, in a folder of its own. */
 import { Effect, FileSystem, Redacted } from "effect"
 import { type ChildProcess, execFile, spawn } from "node:child_process"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 
@@ -25,7 +24,6 @@ export const commandIn = Effect.fnUntraced(function*(env: Readonly<Record<string
     env: {
       ...process.env,
       NO_COLOR: "1",
-      NODE_COMPILE_CACHE: join(tmpdir(), "holdfast-cli-tests"),
       ...values
     }
   }

@@ -74,6 +74,9 @@ const workspace = Effect.fnUntraced(function*(options: { readonly built?: boolea
 const entry = (update: number) =>
   `[[build_plan]]\nrelease = 1\nversion = 1\nupdate = ${update}\nsponsor = 820\nsponsor_modification = 0\nload_files = ["${update}.sql"]\n`
 
+/** Each has all that it works on to itself, and most of what they take is processes that start. */
+const besideOthers = { concurrent: true, timeout: 180_000 }
+
 layer(NodeServices.layer, { excludeTestServices: true })("holdfast", (it) => {
   it.effect("--help, --version, completions and a wrong command line", () =>
     Effect.gen(function*() {
@@ -91,7 +94,7 @@ layer(NodeServices.layer, { excludeTestServices: true })("holdfast", (it) => {
       assert.strictEqual(wrong.code, 2)
       assert.include(wrong.err, "nonsense")
       assert.strictEqual((yield* run(["db", "state", "--nonsense"])).code, 2)
-    }), 120_000)
+    }), besideOthers)
 
   it.effect("a folder of SQL files, from load to drop", () =>
     Effect.gen(function*() {
@@ -151,7 +154,7 @@ layer(NodeServices.layer, { excludeTestServices: true })("holdfast", (it) => {
       assert.strictEqual(again.code, 1)
       assert.strictEqual(JSON.parse(again.out).error._tag, "DatabaseNotFound")
       assert.strictEqual((yield* run(["db", "drop", "--yes", "--if-exists"])).code, 0)
-    }), 120_000)
+    }), besideOthers)
 
   it.effect("build plans, and a privileged role that is no superuser", () =>
     Effect.gen(function*() {
@@ -192,7 +195,7 @@ layer(NodeServices.layer, { excludeTestServices: true })("holdfast", (it) => {
       assert.notInclude(load.out + load.err + bootstrap.out + bootstrap.err, "admin-secret-0815")
       assert.strictEqual((yield* run(["db", "drop", "--yes", "--force"], env)).code, 0)
       assert.include((yield* run(["db", "state"], env)).out, `database ${name}: notFound`)
-    }), 120_000)
+    }), besideOthers)
 
   it.effect("a configuration that is wrong is said by field, and nothing is done", () =>
     Effect.gen(function*() {
@@ -232,5 +235,5 @@ layer(NodeServices.layer, { excludeTestServices: true })("holdfast", (it) => {
       assert.notInclude(url.err, "url-secret-7")
       assert.strictEqual((yield* run(["db", "state"], { HOLDFAST_DATABASE_URL: "postgres://u:%zz@h/x" })).code, 2)
       assert.include((yield* run(["db", "state"], { HOLDFAST_DATABASE_URL: "" })).err, "dbServer: is missing")
-    }), 120_000)
+    }), besideOthers)
 })

@@ -13,7 +13,7 @@ import { unique } from "../datastore/support.ts"
 
 const bin = fileURLToPath(new URL("../../src/cli/bin.ts", import.meta.url))
 
-const toml = (name: string) =>
+const toml = (name: string, library: string) =>
   `databaseName = "${name}"
 
 [owner]
@@ -24,7 +24,7 @@ databaseRole = "${name}_app"
 databasePassword = { env = "APP_PASSWORD" }
 
 [migrations]
-library = ["events"]
+${library}
 `
 
 layer(NodeServices.layer, { excludeTestServices: true })("holdfast events", (it) => {
@@ -33,7 +33,8 @@ layer(NodeServices.layer, { excludeTestServices: true })("holdfast events", (it)
       const fs = yield* FileSystem.FileSystem
       const folder = yield* fs.makeTempDirectoryScoped()
       const name = unique("events")
-      yield* fs.writeFileString((yield* Path.Path).join(folder, "holdfast.toml"), toml(name))
+      const file = (yield* Path.Path).join(folder, "holdfast.toml")
+      yield* fs.writeFileString(file, toml(name, ""))
       const url = inject("databaseUrl")
       const run = (...args: ReadonlyArray<string>) =>
         Effect.callback<{ readonly code: number; readonly out: string; readonly err: string }>((resume) => {
@@ -48,6 +49,16 @@ layer(NodeServices.layer, { excludeTestServices: true })("holdfast events", (it)
       yield* Effect.addFinalizer(() => run("db", "drop", "--yes", "--force", "--if-exists"))
       const load = yield* run("db", "load")
       assert.strictEqual(load.code, 0, load.err)
+      // Those of durable servers alone are there unless it is said otherwise; who needs others is told what to say.
+      assert.include(
+        (yield* run("streams")).err,
+        `the tables of holdfast/events are not ready in this database`
+      )
+      assert.include((yield* run("streams")).err, `holdfast db upgrade with "events" in [migrations] library`)
+      yield* fs.writeFileString(file, toml(name, `library = ["events", "registry"]`))
+      const upgrade = yield* run("db", "upgrade")
+      assert.strictEqual(upgrade.code, 0, upgrade.err)
+      assert.include((yield* run("db", "state")).out, "holdfast/registry")
       assert.include((yield* run("streams")).err, "the datastore has no event store")
 
       const database = new URL(url)

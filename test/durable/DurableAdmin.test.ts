@@ -539,7 +539,8 @@ for (const [name, StoreLive] of Nodes.stores) {
         const caller = yield* store.start({
           servers: fragileLive(world, atOnce),
           storage: ({ replies }) => ({
-            replies: Effect.flatMap(Deferred.isDone(news), (come) => come ? replies : Effect.succeed([])),
+            replies: (from) =>
+              Effect.flatMap(Deferred.isDone(news), (come) => come ? replies(from) : Effect.succeed([])),
             mayLoseHints: true
           })
         })

@@ -115,7 +115,7 @@ layer(TestPostgres.layer, { excludeTestServices: true })("FirstInFirstOut", (it)
       const sent = yield* producer.run(Journal.client())
       yield* held("lost").call.Write({ entry: "first" })
       yield* sent("lost").cast.Write({ entry: "second" })
-      const caught = yield* proxy.catchRequest(/commit_group/)
+      const caught = yield* proxy.catchRequest(/commit_/)
       const third = yield* Effect.forkChild(sent("lost").cast.Write({ entry: "third" }))
       yield* caught.arrived
       const fourth = yield* Effect.forkChild(sent("lost").cast.Write({ entry: "fourth" }))
@@ -199,7 +199,7 @@ layer(TestPostgres.layer, { excludeTestServices: true })("FirstInFirstOut", (it)
       const journal = (yield* producer.run(Journal.client()))("buried")
       yield* (yield* holder.run(Journal.client()))("buried").call.Write({ entry: "first" })
       yield* journal.cast.Write({ entry: "second" })
-      const caught = yield* proxy.catchRequest(/commit_group/)
+      const caught = yield* proxy.catchRequest(/commit_/)
       const start = { startImmediately: true }
       const third = yield* Effect.forkChild(journal.cast.Write({ entry: "third" }), start)
       yield* caught.arrived

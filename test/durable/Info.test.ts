@@ -74,7 +74,7 @@ for (const [name, storeLayer] of Nodes.stores) {
         for (const listener of [here, there]) {
           yield* listener.info({ word: "dies" })
           yield* listener.info({ word: "lives" })
-          yield* Nodes.within("4 seconds", listener.call.Heard())
+          yield* Nodes.within("15 seconds", listener.call.Heard())
         }
         assert.deepStrictEqual(yield* here.call.Heard(), ["lives", "lives"])
         yield* holder.close

@@ -81,13 +81,13 @@ for (const [name, storeLayer] of Nodes.stores) {
           for (const one of waiting) assert.isUndefined(one.pollUnsafe())
           yield* gate.cast.Open({ word: "open" })
           for (const one of waiting) {
-            assert.strictEqual(yield* Nodes.within("4 seconds", Fiber.join(one)), "open")
+            assert.strictEqual(yield* Nodes.within("15 seconds", Fiber.join(one)), "open")
           }
           assert.strictEqual(yield* held.call.Waiting(), 0)
           const refused = yield* Effect.forkChild(Effect.flip(gate.call.Pass({ who: "d" })), start)
           yield* Effect.repeat(held.call.Waiting(), { until: (count) => count === 1 })
           yield* held.call.Close({ why: "night" })
-          assert.deepStrictEqual(yield* Nodes.within("4 seconds", Fiber.join(refused)), new Shut({ why: "night" }))
+          assert.deepStrictEqual(yield* Nodes.within("15 seconds", Fiber.join(refused)), new Shut({ why: "night" }))
           yield* holder.close
           if (caller !== holder) yield* caller.close
         }))
@@ -105,7 +105,7 @@ for (const [name, storeLayer] of Nodes.stores) {
         const second = yield* store.start({ servers: GateLive })
         assert.strictEqual(yield* gate.call.Waiting(), 1)
         yield* gate.call.Open({ word: "from the second" })
-        assert.strictEqual(yield* Nodes.within("4 seconds", Fiber.join(waiting)), "from the second")
+        assert.strictEqual(yield* Nodes.within("15 seconds", Fiber.join(waiting)), "from the second")
         yield* second.close
         yield* caller.close
       }))

@@ -26,9 +26,10 @@ for (const [name, storeLayer] of Nodes.stores) {
           const caller = where === "here" ? holder : yield* store.start()
           const tank = (yield* caller.run(Tank.client()))(where)
           yield* (yield* holder.run(Tank.client()))(where).call.Look()
-          const filling = yield* Effect.forkChild(tank.call.Fill({ what: "a", millis: 200 }), start)
+          const filling = yield* Effect.forkChild(tank.call.Fill({ what: "a", millis: 600 }), start)
           // Casts are told as soon as they are durable, though their turn has not come.
-          yield* Nodes.within("150 millis", Effect.all([tank.cast.Add({ what: "b" }), tank.cast.Add({ what: "c" })]))
+          yield* Effect.all([tank.cast.Add({ what: "b" }), tank.cast.Add({ what: "c" })])
+          assert.isUndefined(filling.pollUnsafe())
           const looking = yield* Effect.forkChild(tank.call.Look(), start)
           yield* Effect.sleep("50 millis")
           assert.isUndefined(filling.pollUnsafe())

@@ -11,8 +11,11 @@ import * as Nodes from "../support/Nodes.ts"
 import * as TestPostgres from "../support/TestPostgres.ts"
 import { Counter, CounterLive, Journal, JournalLive, journalLive } from "./fixtures/servers.ts"
 
-/** The statement for groups in which servers only change their state, and the one for all others. */
+/** The statements for groups in which servers only change their state, for those that only put messages in line, those that work lines off,
+ * and for all others. */
 const steps = /commit_step/
+const messages = /commit_messages/
+const turns = /commit_turns/
 const group = /commit_group/
 
 const setUp = Effect.gen(function*() {
@@ -60,6 +63,7 @@ layer(TestPostgres.layer, { excludeTestServices: true })("LostAnswers", (it) => 
       yield* journal("late").call.Write({ entry: "first" })
       yield* journal("late too").call.Write({ entry: "first" })
       yield* counter("late").cast.Add({ by: 1 })
+      let sent = 0
       const ways = [
         { sql: steps, send: journal("late").call.Write({ entry: "second" }) },
         {
@@ -69,7 +73,8 @@ layer(TestPostgres.layer, { excludeTestServices: true })("LostAnswers", (it) => 
             journal("late too").call.Write({ entry: "second" })
           ], { concurrency: "unbounded" })
         },
-        { sql: group, send: counter("late").cast.Add({ by: 1 }) }
+        { sql: messages, send: counter("late").cast.Add({ by: 1 }) },
+        { sql: group, send: Effect.suspend(() => counter("late").cast.AddOnce({ id: `late ${++sent}`, by: 1 })) }
       ]
       // It comes when it is decided that it shall not be, before it is sent again and after.
       for (const when of ["before", "after"]) {
@@ -90,7 +95,7 @@ layer(TestPostgres.layer, { excludeTestServices: true })("LostAnswers", (it) => 
         }
       }
       yield* Effect.sleep("100 millis")
-      assert.strictEqual(yield* counter("late").call.Get(), 3)
+      assert.strictEqual(yield* counter("late").call.Get(), 5)
       assert.deepStrictEqual(
         yield* journal("late").call.Read(),
         ["first", "second", "third", "second", "third"]
@@ -108,7 +113,8 @@ layer(TestPostgres.layer, { excludeTestServices: true })("LostAnswers", (it) => 
       yield* counter("twice").cast.Add({ by: 1 })
       yield* journal("twice").call.Write({ entry: "first" })
       const ways = [
-        { sql: group, send: counter("twice").cast.Add({ by: 1 }) },
+        { sql: messages, send: counter("twice").cast.Add({ by: 1 }) },
+        { sql: group, send: counter("twice").cast.AddOnce({ id: "once", by: 1 }) },
         { sql: steps, send: journal("twice").call.Write({ entry: "second" }) }
       ]
       for (const { send, sql } of ways) {
@@ -121,7 +127,7 @@ layer(TestPostgres.layer, { excludeTestServices: true })("LostAnswers", (it) => 
         yield* decided.cut
         yield* Fiber.join(sender)
       }
-      assert.strictEqual(yield* counter("twice").call.Get(), 2)
+      assert.strictEqual(yield* counter("twice").call.Get(), 3)
       assert.deepStrictEqual(yield* journal("twice").call.Read(), ["first", "second"])
     }))
 
@@ -132,15 +138,38 @@ layer(TestPostgres.layer, { excludeTestServices: true })("LostAnswers", (it) => 
       const producer = yield* Nodes.start({ url })
       const counter = yield* producer.run(Counter.client())
       yield* counter("producer").cast.Add({ by: 1 })
-      for (const lost of [proxy.catchAnswer(group), proxy.catchRequest(group)]) {
-        const caught = yield* lost
-        const sender = yield* Effect.forkChild(counter("producer").cast.Add({ by: 1 }))
+      const cast = counter("producer").cast
+      for (const [n, lose] of [proxy.catchAnswer, proxy.catchRequest].entries()) {
+        for (
+          const [sql, send] of [[messages, cast.Add({ by: 1 })], [group, cast.AddOnce({ id: `${n}`, by: 1 })]] as const
+        ) {
+          const caught = yield* lose(sql)
+          const sender = yield* Effect.forkChild(send)
+          yield* caught.arrived
+          yield* caught.cut
+          yield* Fiber.join(sender)
+        }
+      }
+      assert.strictEqual(yield* counter("producer").call.Get(), 5)
+      assert.strictEqual(yield* (yield* holder.run(Counter.client()))("producer").call.Get(), 5)
+    }))
+
+  it.effect("what a holder takes from a line is done once, and its callers elsewhere are told, though the answer is lost", () =>
+    Effect.gen(function*() {
+      const { direct, proxy, url } = yield* setUp
+      const holder = yield* Nodes.start({ url, servers: CounterLive })
+      const producer = yield* Nodes.start({ url: direct })
+      const held = yield* holder.run(Counter.client())
+      const sent = yield* producer.run(Counter.client())
+      yield* held("turn").call.Add({ by: 1 })
+      for (const [n, lose] of [proxy.catchAnswer, proxy.catchRequest].entries()) {
+        const caught = yield* lose(turns)
+        const caller = yield* Effect.forkChild(sent("turn").call.AddAndGet({ by: 1 }))
         yield* caught.arrived
         yield* caught.cut
-        yield* Fiber.join(sender)
+        assert.strictEqual(yield* Nodes.within("5 seconds", Fiber.join(caller)), n + 2)
       }
-      assert.strictEqual(yield* counter("producer").call.Get(), 3)
-      assert.strictEqual(yield* (yield* holder.run(Counter.client()))("producer").call.Get(), 3)
+      assert.strictEqual(yield* held("turn").call.Get(), 3)
     }))
 
   it.effect("a call behind a lost answer is not answered before what was in line before it", () =>
@@ -174,7 +203,7 @@ layer(TestPostgres.layer, { excludeTestServices: true })("LostAnswers", (it) => 
       const reader = yield* Effect.forkChild(held("horizon").call.Read())
       yield* Effect.yieldNow
       // And the answer to the first step is lost.
-      const lost = yield* proxy.catchAnswer(group)
+      const lost = yield* proxy.catchAnswer(turns)
       yield* busy.release
       yield* Fiber.join(other)
       yield* lost.arrived

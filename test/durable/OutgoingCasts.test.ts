@@ -230,7 +230,7 @@ layer(TestPostgres.layer, { excludeTestServices: true })("OutgoingCasts, refused
       const counter = yield* node.run(Counter.client())
       yield* sender.call.Send({ to: [] })
       times.handled = 0
-      const caught = yield* proxy.catchRequest(/commit_group/)
+      const caught = yield* proxy.catchRequest(/commit_/)
       const caller = yield* Effect.forkChild(sender.call.Send({ to: ["anew"] }))
       yield* caught.arrived
       // While its step is on the way, the line moves: the step is refused, and made after what is in line.

@@ -274,7 +274,7 @@ layer(TestPostgres.layer, { excludeTestServices: true })("PoisonMessages, in row
       const fragile = (yield* node.run(Fragile.client()))("acknowledged")
       yield* fragile.call.Do({ what: "first" })
       world.poison.add("poison")
-      const caught = yield* proxy.catchRequest(/commit_group/)
+      const caught = yield* proxy.catchRequest(/commit_/)
       const sender = yield* Effect.forkChild(fragile.cast.Do({ what: "poison" }))
       yield* caught.arrived
       yield* Effect.sleep("100 millis")

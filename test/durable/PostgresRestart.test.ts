@@ -70,7 +70,7 @@ layer(EmbeddedPostgres.layer(), { excludeTestServices: true, timeout: 60_000 })(
         const caller = yield* Effect.forkChild(Effect.flip(counter("closed").call.Add({ by: 1 })))
         yield* Effect.sleep("100 millis")
         yield* Nodes.within("4 seconds", node.close)
-        const error = yield* Nodes.within("1 second", Fiber.join(caller))
+        const error = yield* Nodes.within("15 seconds", Fiber.join(caller))
         assert.strictEqual(error.reason._tag, "NodeClosed")
         const failed = yield* Nodes.within(
           "10 seconds",

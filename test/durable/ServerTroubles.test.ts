@@ -57,7 +57,7 @@ layer(TestPostgres.layer, { excludeTestServices: true })("ServerTroubles", (it) 
             return callers
           })
         )
-        for (const caller of callers) yield* Nodes.within("4 seconds", Fiber.join(caller))
+        for (const caller of callers) yield* Nodes.within("15 seconds", Fiber.join(caller))
         assert.strictEqual(yield* counter(key).call.Get(), 5)
         const [parked] = yield* sql<{ readonly count: number }>`SELECT count(*)::int AS count FROM holdfast.parked`
         assert.strictEqual(parked?.count, 0)
@@ -82,7 +82,7 @@ layer(TestPostgres.layer, { excludeTestServices: true })("ServerTroubles", (it) 
           return caller
         })
       )
-      assert.strictEqual(yield* Nodes.within("4 seconds", Fiber.join(caller)), 1)
+      assert.strictEqual(yield* Nodes.within("15 seconds", Fiber.join(caller)), 1)
       assert.strictEqual(yield* counter("lookup").call.AddAndGet({ by: 1 }), 3)
     }))
 })

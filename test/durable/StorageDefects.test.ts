@@ -35,10 +35,10 @@ for (const [name, storeLayer] of Nodes.stores) {
             "a cast": counter(what).cast.Add({ by: 1 }),
             "casts sent together": counter(what).castAll((cast) => [cast.Add({ by: 1 })])
           }
-          yield* Nodes.within("3 seconds", sent[what])
+          yield* Nodes.within("15 seconds", sent[what])
           assert.isFalse(dies)
-          assert.strictEqual(yield* Nodes.within("3 seconds", counter(what).call.AddAndGet({ by: 1 })), 3)
-          assert.strictEqual(yield* Nodes.within("3 seconds", counter(`beside ${what}`).call.Get()), 1)
+          assert.strictEqual(yield* Nodes.within("15 seconds", counter(what).call.AddAndGet({ by: 1 })), 3)
+          assert.strictEqual(yield* Nodes.within("15 seconds", counter(`beside ${what}`).call.Get()), 1)
         }))
     }
   })

@@ -113,7 +113,7 @@ layer(TestPostgres.layer, { excludeTestServices: true })("TimersInPostgres", (it
           ] as const
         ) {
           const rows = yield* scheduledRows
-          const caught = yield* (side === "request" ? proxy.catchRequest : proxy.catchAnswer)(/commit_group/)
+          const caught = yield* (side === "request" ? proxy.catchRequest : proxy.catchAnswer)(/commit_/)
           const acting = yield* Effect.forkChild(act as Effect.Effect<unknown, unknown>, { startImmediately: true })
           yield* caught.arrived
           yield* caught.cut
@@ -122,7 +122,7 @@ layer(TestPostgres.layer, { excludeTestServices: true })("TimersInPostgres", (it
         }
         assert.deepStrictEqual((yield* planner.call.Look()).cancelled, [true, true])
         const timer = yield* counter.castAfter("1 hour").Add({ by: 1 })
-        const caught = yield* (side === "request" ? proxy.catchRequest : proxy.catchAnswer)(/commit_group/)
+        const caught = yield* (side === "request" ? proxy.catchRequest : proxy.catchAnswer)(/commit_/)
         const cancelling = yield* Effect.forkChild(node.run(DurableServer.cancel(timer)), { startImmediately: true })
         yield* caught.arrived
         yield* caught.cut
@@ -202,8 +202,8 @@ layer(TestPostgres.layer, { excludeTestServices: true })("TimersInPostgres", (it
           yield* until(counter.call.Get(), (count) => count === n)
         }
       }))
-      // As long as twenty looks at 100,000 rows would take, many times over.
-      assert.isBelow(Duration.toMillis(took), 10_000)
+      // Far more than it takes; how it is found is what the plan says.
+      assert.isBelow(Duration.toMillis(took), 30_000)
       const plan = yield* sql.withTransaction(Effect.gen(function*() {
         for (const method of ["hashjoin", "mergejoin", "seqscan"]) {
           yield* sql`SELECT set_config(${`enable_${method}`}, 'off', true)`

@@ -205,7 +205,7 @@ layer(TestPostgres.layer, { excludeTestServices: true })("Transactions", (it) =>
     }))
 
   for (
-    const [side, sql] of [["catchRequest", /commit_group/], ["catchAnswer", /commit_group/], [
+    const [side, sql] of [["catchRequest", /commit_/], ["catchAnswer", /commit_/], [
       "catchRequest",
       /^COMMIT/i
     ], ["catchAnswer", /^COMMIT/i]] as const
@@ -280,7 +280,7 @@ layer(TestPostgres.layer, { excludeTestServices: true })("Transactions", (it) =>
         yield* Effect.sleep("5 millis").pipe(Effect.repeat({ while: () => world.attempts === 0 }))
         yield* Effect.sleep("200 millis")
         callers.push(yield* Effect.forkChild(beside.call.Add({ amount: 1 }, timeout), start))
-        const caught = yield* proxy.catchRequest({ sql: /commit_group/, application: "@effect/sql-pg" })
+        const caught = yield* proxy.catchRequest({ sql: /commit_/, application: "@effect/sql-pg" })
         yield* under.release
         yield* caught.arrived
         const stored = (key: string) =>

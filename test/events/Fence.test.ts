@@ -87,22 +87,33 @@ layer(Layer.provideMerge(PostgresEventStore.layer, TestPostgres.layer), { exclud
         yield* events.appendEvents("fence", "s", counted(0, 1))
         const [lane] = yield* sql<{ readonly id: bigint }>`
         INSERT INTO holdfast.lane (member) SELECT id FROM holdfast.member WHERE NOT dead LIMIT 1 RETURNING id`
-        const group = (seq: number) =>
+        const event = `ARRAY[gen_random_uuid()], '{A}', '{1}', NULL, NULL, NULL, NULL`
+        const statements = {
+          group: `append_group($1::bigint, $2, '{s}', '{t}', '{1}', '{-2}', '{1}', '{1}', ${event}, false, 0)`,
+          any: `append_any($1::bigint, $2, 1, '{s}', '{1}', '{1}', '{1}', ${event})`,
+          elsewhere: `append_any($1::bigint, $2, 2, '{s, t}', '{1, 1}', '{1}', '{1}', ${event})`
+        }
+        const send = (statement: keyof typeof statements, seq: number) =>
           Effect.map(
             sql.unsafe<{ readonly refused: ReadonlyArray<number> | null }>(
-              `SELECT refused FROM ${schema}.append_group($1::bigint, $2, '{s}', '{t}', '{1}', '{-2}', '{1}', '{1}',
-              ARRAY[gen_random_uuid()], '{A}', '{1}', '{NULL}', '{NULL}', '{NULL}', '{f}', false, 0)`,
+              `SELECT refused FROM ${schema}.${statements[statement]}`,
               [String(lane?.id), seq]
             ),
             ([row]) => row?.refused
           )
-        assert.deepStrictEqual(yield* group(1), [])
-        assert.isNull(yield* group(1))
-        assert.isNull(yield* group(3))
-        assert.deepStrictEqual(yield* group(2), [])
+        assert.deepStrictEqual(yield* send("group", 1), [])
+        assert.deepStrictEqual(yield* send("any", 2), [])
+        for (const statement of ["group", "any"] as const) {
+          assert.isNull(yield* send(statement, 2))
+          assert.isNull(yield* send(statement, 4))
+        }
+        // The short one appends to streams that are there, or not at all.
+        assert.deepStrictEqual(yield* send("elsewhere", 3), [1, 2])
+        assert.deepStrictEqual(yield* send("any", 4), [])
         yield* sql`UPDATE holdfast.lane SET closed = true WHERE id = ${String(lane?.id)}::bigint`
-        assert.isNull(yield* group(3))
-        assert.strictEqual(yield* events.getVersion("fence", "s"), 2)
+        assert.isNull(yield* send("group", 5))
+        assert.isNull(yield* send("any", 5))
+        assert.strictEqual(yield* events.getVersion("fence", "s"), 3)
       }))
   }
 )

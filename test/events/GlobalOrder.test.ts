@@ -1,42 +1,57 @@
 /**
- * The order of a store, under writers from two processes that append in groups, append in transactions that take their time,
- * and roll back: positions are dense, a reader who follows the end never sees one before the one in front of it, and the order
+ * The order of a store, under writers from two processes that append in groups, in handlers of durable servers, in transactions
+ * that take their time, and roll back: positions are dense, a reader who follows the end never sees one before the one in front of it, and the order
  * of each stream is that of the store. When it fails it prints its seed.
  */
 import { assert, layer } from "@effect/vitest"
 import { Effect, Fiber, Random, Stream } from "effect"
 import { randomInt } from "node:crypto"
+import process from "node:process"
 import * as TestPostgres from "../support/TestPostgres.ts"
-import { counted, open } from "./support.ts"
+import { start, store } from "./fixtures/ledger.ts"
+import { counted } from "./support.ts"
 
 const writers = 50
-const writes = 25
+const writes = Number(process.env["HOLDFAST_TEST_WRITES"] ?? 25)
 
 layer(TestPostgres.layer, { excludeTestServices: true })("GlobalOrder", (it) => {
   it.effect("50 writers, random rollbacks and slow commits: dense, and never n + 1 before n", () => {
     const seed = process.env["HOLDFAST_TEST_SEED"] ?? String(randomInt(2 ** 31))
     return Effect.gen(function*() {
       const { url } = yield* TestPostgres.TestDatabase
-      const stores = [yield* open({ url }), yield* open({ url })]
+      const stores = [yield* start(url), yield* start(url)]
       const [first] = stores
       assert.isDefined(first)
       if (first === undefined) return
-      yield* first.events.createStore("order")
 
       let expected = 0
       let rolledBack = 0
+      let handled = 0
       const write = Effect.fnUntraced(function*(writer: number) {
-        const { events, sql } = stores[writer % 2] ?? first
+        const { events, ledger, sql } = stores[writer % 2] ?? first
         for (let n = 0; n < writes; n++) {
           const count = yield* Random.nextIntBetween(1, 5)
           const append = Effect.flatMap(
             Random.nextIntBetween(0, 19),
-            (stream) => events.appendEvents("order", `s${stream}`, counted(0, count))
+            (stream) => events.appendEvents(store, `s${stream}`, counted(0, count))
           )
-          const way = yield* Random.nextIntBetween(0, 9)
-          if (way < 6) {
+          const way = yield* Random.nextIntBetween(0, 12)
+          if (way < 4) {
             yield* append
             expected += count
+            continue
+          }
+          if (way > 9) {
+            // Of many servers, which both processes call, each runs in one of them.
+            const one = ledger(`ledger ${yield* Random.nextIntBetween(0, 30)}`)
+            const stream = `s${yield* Random.nextIntBetween(0, 19)}`
+            const inTransaction = (yield* Random.nextIntBetween(0, 3)) === 0
+            yield* one.call.Book(
+              inTransaction ? { n, stream, way: "round a transaction" } : { n, stream },
+              { timeout: "1 minute" }
+            )
+            expected += inTransaction ? 3 : 1
+            handled++
             continue
           }
           const pause = Effect.sleep(yield* Random.nextIntBetween(0, 20))
@@ -52,7 +67,7 @@ layer(TestPostgres.layer, { excludeTestServices: true })("GlobalOrder", (it) => 
       })
       const seen: Array<number> = []
       const numbers = new Map<string, number>()
-      const tail = yield* first.events.subscribe("order", { startFrom: "origin" }).pipe(
+      const tail = yield* first.events.subscribe(store, { startFrom: "origin" }).pipe(
         Stream.runForEach(({ event }) =>
           Effect.sync(() => {
             assert.strictEqual(event.globalPosition, seen.length)
@@ -66,7 +81,7 @@ layer(TestPostgres.layer, { excludeTestServices: true })("GlobalOrder", (it) => 
       // Another one, that does not go by hints: it reads the end again and again, as fast as it can.
       let next = 0
       const poll = yield* Effect.gen(function*() {
-        const events = yield* (stores[1] ?? first).events.getEvents("order", "$all", next, 100)
+        const events = yield* (stores[1] ?? first).events.getEvents(store, "$all", next, 100)
         for (const event of events) assert.strictEqual(event.globalPosition, next++)
       }).pipe(Effect.forever, Effect.forkChild)
 
@@ -74,17 +89,18 @@ layer(TestPostgres.layer, { excludeTestServices: true })("GlobalOrder", (it) => 
         concurrency: "unbounded",
         discard: true
       })
-      const head = yield* first.events.getVersion("order", "$all")
+      const head = yield* first.events.getVersion(store, "$all")
       assert.strictEqual(head + 1, expected)
       yield* Effect.sleep("5 millis").pipe(
         Effect.repeat({ while: () => seen.length < expected || next < expected }),
-        Effect.timeoutOption("40 seconds")
+        Effect.timeoutOption(40_000 + 200 * writes)
       )
       assert.strictEqual(seen.length, expected)
       assert.strictEqual(next, expected)
       assert.isAbove(rolledBack, 10)
+      assert.isAbove(handled, 100)
       assert.isAbove(expected, 500)
       yield* Fiber.interruptAll([tail, poll])
     }).pipe(Random.withSeed(seed), Effect.onError(() => Effect.log(`HOLDFAST_TEST_SEED=${seed}`)))
-  }, 90_000)
+  }, 90_000 + 2000 * writes)
 })

@@ -5,10 +5,12 @@ import { assert, describe, layer } from "@effect/vitest"
 import { Effect, FileSystem, Layer, Redacted } from "effect"
 import { SqlClient } from "effect/sql"
 import { DurableNode } from "holdfast/durable"
+import { MemoryEventStore } from "holdfast/events"
 import * as EmbeddedPostgres from "holdfast/testing/EmbeddedPostgres"
 import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { Airport, AirportLive, Tally } from "../../examples/airports/Airport.ts"
+import { Departed, Departures } from "../../examples/airports/Departures.ts"
 import * as flights from "../../examples/airports/flights.ts"
 import { report } from "../../examples/airports/report.ts"
 import { expectedOf } from "../../examples/airports/verify.ts"
@@ -32,9 +34,15 @@ const sample = Effect.gen(function*() {
 const pids = ({ lines }: Run): ReadonlyArray<number> =>
   lines.flatMap((line) => Array.from(line.matchAll(/\(pid (\d+)\)/g), ([, pid]) => Number(pid)))
 
-const flight = { flight: "AS 1", delay: 4, distance: 2402 }
+const flight = { flight: "AS 1", date: "2026/01/31 18:05", destination: "JFK", delay: 4, distance: 2402 }
 
-layer(AirportLive.pipe(Layer.provideMerge(DurableNode.layerMemory)))("an airport", (it) => {
+const AirportTest = AirportLive.pipe(
+  Layer.provideMerge(DurableNode.layerMemory),
+  Layer.provideMerge(Departures.layer),
+  Layer.provideMerge(MemoryEventStore.layer)
+)
+
+layer(AirportTest)("an airport", (it) => {
   it.effect("counts departures and arrivals, minutes and miles", () =>
     Effect.gen(function*() {
       const airport = yield* Airport.client()
@@ -50,6 +58,17 @@ layer(AirportLive.pipe(Layer.provideMerge(DurableNode.layerMemory)))("an airport
       const airport = yield* Airport.client()
       yield* Effect.repeat(airport("LAX").cast.Departed(flight), { times: 2 })
       assert.strictEqual((yield* airport("LAX").call.Current()).flights, 1)
+    }))
+
+  it.effect("writes each departure to the event store, once", () =>
+    Effect.gen(function*() {
+      const airport = yield* Airport.client()
+      const departures = yield* Departures.client()
+      yield* Effect.repeat(airport("JFK").cast.Departed(flight), { times: 2 })
+      yield* airport("JFK").cast.Arrived({ flight: "AS 2", delay: -14, distance: 10 })
+      const events = yield* departures.getEvents("JFK", 0, 10)
+      const { distance: _, ...expected } = flight
+      assert.deepStrictEqual(events.map(({ data }) => data), [Departed.make(expected)])
     }))
 })
 
@@ -102,6 +121,7 @@ describe("the report", () => {
           added: 6,
           millis: 1000,
           total: 6,
+          board: { shown: 3, stored: 3, isComplete: true },
           verdicts: [
             { code: "SEA", expected: right, actual: right, agrees: true },
             { code: "LAX", expected: right, actual: wrong, agrees: false }
@@ -110,6 +130,17 @@ describe("the report", () => {
         assert.strictEqual(lines.at(-1), "verified 2 airports, 6 messages, 1 mismatches")
         assert.include(lines.at(-3) ?? "", "LAX is wrong: it counts 1 departures")
         assert.include(lines.at(-2) ?? "", "it should: 2 departures")
+      }))
+
+    it.effect("tells where the board or the event store are wrong", () =>
+      Effect.sync(() => {
+        const verdicts = [{ code: "SEA", expected: right, actual: right, agrees: true }]
+        const lastOf = (board: { readonly shown: number; readonly stored: number; readonly isComplete: boolean }) =>
+          report({ added: 3, millis: 1000, total: 3, verdicts, board }).at(-1)
+        const found = (mismatches: number) => `verified 1 airports, 3 messages, ${mismatches} mismatches`
+        assert.strictEqual(lastOf({ shown: 2, stored: 2, isComplete: true }), found(0))
+        assert.strictEqual(lastOf({ shown: 2, stored: 2, isComplete: false }), found(1))
+        assert.strictEqual(lastOf({ shown: 1, stored: 1, isComplete: true }), found(1))
       }))
   })
 })
@@ -144,6 +175,8 @@ layer(NodeServices.layer, { excludeTestServices: true })("the main job", (it) =>
       assert.strictEqual(lines.at(-1), verdict)
       assert.strictEqual(code, 0)
       assert.isTrue(lines.some((line) => /^killed worker \d \(pid \d+\) by SIGKILL/.test(line)))
+      assert.isTrue(lines.some((line) => /departures, the latest: .+ → /.test(line)))
+      assert.include(lines, "the board has shown 1,000 departures, of 1,000 in the event store")
 
       const [, name = ""] = /datastore (airports_\w+)/.exec(lines.join("\n")) ?? []
       const left = yield* Effect.provide(
@@ -183,6 +216,7 @@ layer(NodeServices.layer, { excludeTestServices: true })("the main job", (it) =>
         const second = yield* run("airports/main.ts", options)
         assert.strictEqual(second.lines.at(-1), verdict)
         assert.strictEqual(second.code, 0)
+        assert.match(second.lines.at(-3) ?? "", /^the board has shown \d+ departures, of 1,000 in the event store$/)
 
         const third = yield* run("airports/main.ts", { ...options, args: [...options.args, "--no-kill"] })
         assert.strictEqual(third.lines.at(-1), verdict)
@@ -190,6 +224,8 @@ layer(NodeServices.layer, { excludeTestServices: true })("the main job", (it) =>
           third.lines.at(-2) ?? "",
           `0 were new, ${(2 * someFlights).toLocaleString("en")} were known already`
         )
+
+        assert.include(third.lines, "the board has shown 0 departures, of 1,000 in the event store")
 
         const [, name = ""] = /datastore (airports_\w+)/.exec(third.lines.join("\n")) ?? []
         const onServer = <A, E>(database: string, use: (sql: SqlClient.SqlClient) => Effect.Effect<A, E>) =>
@@ -231,28 +267,6 @@ layer(NodeServices.layer, { excludeTestServices: true })("the small programs", (
           "AS 456 left 0 minutes late",
           "the token does not give the right to admin in the event store flights"
         ], errors)
-      }),
-    minute
-  )
-
-  it.effect(
-    "the departures board shows every flight once, in this run or in the one before",
-    () =>
-      Effect.gen(function*() {
-        const cwd = yield* temporaryFolder
-        const board = (flights: number) =>
-          run("airports/board.ts", { cwd, args: [String(flights)], env: { HOLDFAST_DATABASE_URL: undefined } })
-        const first = yield* board(100)
-        assert.strictEqual(first.lines.at(-1), "100 departures shown, 100 in the store", first.errors)
-        const second = yield* board(150)
-        assert.strictEqual(second.lines.at(-1), "50 departures shown, 150 in the store")
-        const shown = [...first.lines.slice(0, -1), ...second.lines.slice(0, -1)]
-        const { flights: expected } = yield* flights.read(flights.defaultFile)
-        const wanted = expected.slice(0, 150).map(({ date, destination, origin }) =>
-          `${date}  ${origin} → ${destination}`
-        )
-        assert.deepStrictEqual(shown.map((line) => line.split("  ").slice(0, 2).join("  ")).sort(), wanted.sort())
-        assert.strictEqual((yield* board(150)).lines.at(-1), "0 departures shown, 150 in the store")
       }),
     minute
   )

@@ -4,7 +4,20 @@
  */
 import { PgClient } from "@effect/sql-pg"
 import { assert, layer } from "@effect/vitest"
-import { Clock, Context, Effect, Exit, Fiber, Layer, Option, type Redacted, References, Schema, Scope } from "effect"
+import {
+  Clock,
+  Context,
+  Duration,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Option,
+  type Redacted,
+  References,
+  Schema,
+  Scope
+} from "effect"
 import { Rpc } from "effect/rpc"
 import { DurableNode, DurableServer } from "holdfast/durable"
 import { Member } from "holdfast/member"
@@ -275,11 +288,12 @@ layer(TestPostgres.layer, { excludeTestServices: true })("Leases", (it) => {
         const commits = (yield* proxy.passed).filter(({ sql }) => sql.includes("commit_registrations")).length
         assert.isBelow(commits, 1000)
         const before = (yield* proxy.passed).length
-        yield* Effect.sleep(lease)
+        const [elapsed] = yield* Effect.timed(Effect.sleep(lease / 2))
         const passed = (yield* proxy.passed).slice(before).filter(({ sql }) => !sql.includes("pg_notify"))
         const beats = passed.filter(({ sql }) => sql.includes("SET lease_until"))
-        assert.isAtLeast(beats.length, 2)
-        assert.isAtMost(beats.length, 4)
+        assert.isAtLeast(beats.length, 1)
+        // Three in a lease, a tenth sooner or later.
+        assert.isAtMost(beats.length, 1 + Duration.toMillis(elapsed) / (lease / 3 * 0.9))
         // A beat renews, and looks for others that are overdue; what else passes are polls. How many depends on the machine's
         // pace, but none of it on how many profiles there are: one statement per hundred of them would already show.
         assert.isBelow(passed.length, 10_000 / 100, JSON.stringify(passed))

@@ -51,6 +51,10 @@ export const typed = Effect.gen(function*() {
     const host: string | undefined = address?.host
     return Effect.succeed(host)
   })
+  // A holder of another node is made of its address.
+  devices.via({ site: "a", number: 1 }, { elsewhere: ({ host }) => ({ send: (text) => Effect.log(host, text) }) })
+  // @ts-expect-error: and is one like those here
+  devices.via({ site: "a", number: 1 }, { elsewhere: ({ host }) => host })
   return [entry, sent]
 })
 

@@ -130,7 +130,8 @@ export class MigrationFailed extends Schema.TaggedError<MigrationFailed>("holdfa
  *
  * **Details**
  *
- * `reason` is why: `"notInstalled"` they are missing and this role may not create them; `"notPermitted"` the role may not
+ * Each part of the library has tables of its own, and only those that were asked for are installed: the message says how to ask for
+ * these. `reason` is why: `"notInstalled"` they are missing and this role may not create them; `"notPermitted"` the role may not
  * use them; `"changed"` a file that was applied has other content in this version of the library; `"failed"` installing
  * them failed.
  *
@@ -154,7 +155,8 @@ export class SchemaNotInstalled extends Schema.TaggedError<SchemaNotInstalled>("
   override get message() {
     const found = this.found === undefined ? "nothing" : this.found
     return `the tables of ${this.source} are not ready in this database (expected ${this.expected}, found ${found}): ` +
-      this.problem + ". Run DatastoreAdmin.upgrade with the privileged role"
+      `${this.problem}. With the privileged role, run DatastoreAdmin.upgrade with its migrations among the sources, or ` +
+      `holdfast db upgrade with ${JSON.stringify(this.source.replace(/^holdfast\//, ""))} in [migrations] library`
   }
 }
 

@@ -55,6 +55,8 @@ export const close = Effect.fnUntraced(function*(node: Residency, drainMillis: n
   yield* within(drainMillis, kind === undefined ? node.storage.release(servers) : Fiber.join(node.giveBack(servers)))
   if (kind !== undefined) node.endClosing(kind)
   else {
+    const replies = node.toForget.takeUnsafe(Number.MAX_SAFE_INTEGER)
+    if (replies.length > 0) yield* within(drainMillis, node.storage.forget(replies))
     for (const { caller, operation, server } of node.awaited.values()) {
       left.push({ caller, answer: node.closedAnswer(server, operation.tag) })
     }

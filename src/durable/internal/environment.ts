@@ -4,22 +4,11 @@
 import type * as Cause from "effect/Cause"
 import type * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
-import type { Address, Reply, StoredMessage } from "../DurableStorage.ts"
+import type { Address, Journal, Reply, StoredMessage } from "../DurableStorage.ts"
 import type { Answer } from "./answer.ts"
+import type { Attempts } from "./attempts.ts"
 import type { Definition } from "./definition.ts"
 import type { Caller, Message } from "./message.ts"
-
-/** The failed attempts at one message. */
-export interface Attempts {
-  count: number
-  /** Whether the policy's delay is still to be waited for. */
-  due: boolean
-  last: Cause.Cause<unknown>
-  /** Whether the policy has ended. */
-  exhausted: boolean
-  /** Where the policy stands. */
-  step: ((input: unknown) => Effect.Effect<unknown, unknown>) | undefined
-}
 
 /** A caller, and what is to be told it. */
 export interface Settlement {
@@ -56,6 +45,8 @@ export interface Environment {
   /** Called for every failed attempt, and for typed failures that nobody hears. */
   readonly attemptFailed: (server: Address, message: Message, cause: Cause.Cause<unknown>, parked: boolean) => void
   readonly castFailed: (server: Address, message: Message, error: unknown) => void
+  /** Whether steps can append to an event store. */
+  readonly appendsTo: (journal: Journal) => boolean
   /** Milliseconds, by a clock that only goes forward. */
   readonly now: () => number
   readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>

@@ -8,22 +8,31 @@
 import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
-import { DurableServerError, MessageParked } from "../DurableServerError.ts"
-import type { Member, OpenTransaction, Reply, ScheduledId, StoredMessage, Verdict } from "../DurableStorage.ts"
-import { Actions, type Committed } from "./actions.ts"
+import type { Member, OpenTransaction, Reply, StoredMessage, Verdict } from "../DurableStorage.ts"
+import { Actions } from "./actions.ts"
 import * as Answer from "./answer.ts"
-import type { Attempts, Environment, Server, Settlement } from "./environment.ts"
-import { handle, type Handled, initialise, nothingStaged, type Registration, type Staged } from "./handling.ts"
-import { LaterWrites, nameOf } from "./later.ts"
+import { type Attempts, AttemptsByMessage, parkedAnswer } from "./attempts.ts"
+import type { Environment, Server, Settlement } from "./environment.ts"
+import {
+  type Foreknown,
+  handle,
+  type Handled,
+  initialise,
+  nothingStaged,
+  type Registration,
+  type Staged
+} from "./handling.ts"
+import { Lessons } from "./lessons.ts"
 import { Locked } from "./locked.ts"
 import type { Message } from "./message.ts"
 import { HandlerOutcome } from "./outcome.ts"
+import { Pause } from "./pause.ts"
 import type { State, Stored } from "./state/stored.ts"
 import { Draft, type Step } from "./transition.ts"
 
-/** What a handler has opened for its step. */
-const transactionOf = (handled: Handled): OpenTransaction | undefined =>
-  handled._tag === "Outcome" || handled._tag === "Lock" ? handled.staged.transaction : undefined
+/** What a handler has staged for its step. */
+const stagedBy = (handled: Handled): Staged =>
+  handled._tag === "Outcome" || handled._tag === "Lock" ? handled.staged : nothingStaged
 
 /** The state stays, and nothing else happens. */
 const unchanged = new HandlerOutcome(undefined, undefined)
@@ -53,9 +62,11 @@ export class Execution {
   #epoch = 0
   /** Encode every single state: the last batch held one that does not encode, and it must be told which. */
   #careful = false
-  /** Messages for later that could not be cancelled any more when a step tried to: its handlers are run again, and told so. */
-  readonly #missed = new Set<string>()
-  readonly #attempts = new Map<string, Attempts>()
+  /** What refused commits have taught: their handlers are run again, and told so. */
+  readonly #lessons = new Lessons()
+  /** While a stream that a step appends to is locked by somebody. */
+  readonly #pause: Pause
+  readonly #attempts = new AttemptsByMessage()
   readonly #actions: Actions
   /** What goes on under a lock. */
   #locked: Locked | undefined
@@ -66,6 +77,7 @@ export class Execution {
     this.#server = server
     this.#environment = environment
     this.#actions = new Actions(environment.fork)
+    this.#pause = new Pause(environment.fork)
   }
 
   /** Starts on a state: none where `init` is to give one, perhaps in the place of what is stored and passed over. */
@@ -158,7 +170,7 @@ export class Execution {
 
   /** Handles one message after the other, until there is none or one of them has to be waited for. */
   handleAll(registration: Registration, next: () => Message | undefined): void {
-    if (this.#busy || this.#inFlight !== undefined) return
+    if (this.#busy || this.#inFlight !== undefined || this.#pause.isOn) return
     if (this.#locked !== undefined) this.#goOnLocked(registration, this.#locked)
     this.#busy = true
     let going = true
@@ -201,8 +213,9 @@ export class Execution {
   }
 
   #isFull(registration: Registration, draft: Draft): boolean {
+    // Nothing is begun behind a step that waits for a stream: it might lock that itself.
     return draft.stop !== undefined || typeof draft.lock === "object" || draft.transaction !== undefined ||
-      draft.steps.length >= (this.#careful ? 1 : registration.maxBatch)
+      this.#pause.isCalledFor || draft.steps.length >= (this.#careful ? 1 : registration.maxBatch)
   }
 
   /** Says that there is a step to commit, if there is one. */
@@ -225,7 +238,7 @@ export class Execution {
       // Only for as long as this step lasts: should it become void, there never was such an answer.
       recorded = this.#draft?.outcomes.get(message.primaryKey)?.reply
     }
-    const attempts = this.#attempts.get(message.id)
+    const attempts = this.#attempts.of(message)
     if (recorded === undefined && attempts !== undefined) {
       message.attempts = attempts.count
       if (attempts.exhausted) return this.#park(message, attempts)
@@ -243,9 +256,9 @@ export class Execution {
   /** Adds a message that is answered already to the step. */
   #repeat(message: Message, state: State, recorded: string): boolean {
     const draft = this.#draftNow(state)
-    this.#take(draft, message)
+    draft.take(message)
     const answer = Answer.decode(message.operation, this.#server, recorded)
-    this.#finish(draft, message, answer, recorded, noReplies, undefined)
+    this.#finish(draft, { message, answer, lateReplies: noReplies, committed: undefined }, recorded)
     return true
   }
 
@@ -270,35 +283,47 @@ export class Execution {
     if (message.undecodable !== undefined) {
       return this.#failed(registration, message, Cause.die(new Error(message.undecodable)))
     }
-    const handled = handle(
-      registration,
-      this.#server,
-      message,
-      state.value,
-      this.#mayCancel,
-      this.#wait(message, (result: Handled) => this.#conclude(registration, message, result), transactionOf)
-    )
-    return handled === undefined ? false : this.#conclude(registration, message, handled)
+    const waiting = this.#wait(message, (result: Handled) => this.#conclude(registration, message, result), stagedBy)
+    const foreknown = this.#lessons.about(message, this.#foreknown)
+    const handled = handle(registration, this.#server, message, state.value, foreknown, waiting)
+    if (handled === undefined) return false
+    if (!this.#mustWait(stagedBy(handled))) return this.#conclude(registration, message, handled)
+    waiting.started(undefined)
+    waiting.done(handled)
+    return false
   }
 
-  /** Whether a message for later may still be there. If it is not, the commit refuses the step, and tells. */
-  readonly #mayCancel = (id: ScheduledId): boolean =>
-    !this.#missed.has(nameOf(id)) && this.#draft?.later?.hasCancelled(id) !== true &&
-    this.#inFlight?.later?.hasCancelled(id) !== true
+  /**
+   * Whether what a handler has staged cannot join the step that is being made: a transaction is committed with a step of its own,
+   * and what is expected of a stream is known of the first append to it alone.
+   */
+  #mustWait({ appends, transaction }: Staged): boolean {
+    const draft = this.#draft
+    return draft !== undefined &&
+      (transaction !== undefined || (appends.length > 0 && !draft.takesAppends(appends)))
+  }
+
+  readonly #foreknown: Foreknown = {
+    // If it is not there any more, the commit refuses the step, and tells.
+    mayCancel: (id) =>
+      !this.#lessons.hasMissed(id) && this.#draft?.later?.hasCancelled(id) !== true &&
+      this.#inFlight?.later?.hasCancelled(id) !== true,
+    appendsTo: (journal) => this.#environment.appendsTo(journal),
+    refused: undefined
+  }
 
   /** For something that has to be waited for: what comes of it counts only if nothing became void meanwhile. */
   #wait<A>(
     message: Message,
     use: (result: A) => boolean,
-    transactionOf: (result: A) => OpenTransaction | undefined = () => undefined
+    stagedBy: (result: A) => Staged = () => nothingStaged
   ) {
     const epoch = this.#epoch
     const done = (result: A): void => {
-      const transaction = transactionOf(result)
-      const discard = () => this.#close(transaction)
+      const staged = stagedBy(result)
+      const discard = () => this.#close(staged.transaction)
       if (epoch !== this.#epoch) return discard()
-      // A transaction is committed with a step of its own.
-      if (this.#inFlight !== undefined || (transaction !== undefined && this.#draft !== undefined)) {
+      if (this.#inFlight !== undefined || this.#mustWait(staged)) {
         this.#afterFlight = { resume: () => done(result), discard }
         return this.announce()
       }
@@ -311,7 +336,7 @@ export class Execution {
       }
     }
     return {
-      started: (fiber: Fiber.Fiber<unknown, unknown>) => {
+      started: (fiber: Fiber.Fiber<unknown, unknown> | undefined) => {
         this.#running = { message, fiber }
       },
       done
@@ -405,58 +430,29 @@ export class Execution {
     }
     const draft = this.#draftNow(before)
     draft.state = state
-    this.#take(draft, message)
-    for (const item of staged.outgoing) draft.outgoing.push(item)
-    if (staged.later !== undefined) {
-      draft.later ??= new LaterWrites()
-      draft.later.add(staged.later)
-    }
+    draft.take(message)
+    draft.addStaged(message, staged)
     if (message.primaryKey !== undefined) {
       draft.outcomes.set(message.primaryKey, { primaryKey: message.primaryKey, reply: text, late: false })
     }
-    const local: Array<Reply> = []
-    for (const late of staged.lateReplies) {
-      const { primaryKey } = late
-      if (primaryKey !== undefined && draft.outcomes.get(primaryKey)?.reply === undefined) {
-        draft.outcomes.set(primaryKey, { primaryKey, reply: late.value, late: true })
-      }
-      if (late.mode === "call") (this.#environment.isLocal(late.node) ? local : draft.replies).push(late)
-    }
+    const lateReplies = draft.addLateReplies(staged.lateReplies, (node) => this.#environment.isLocal(node))
     if (typeof ending === "object") draft.stop = ending.stop
     if (locks) draft.lock = message
-    draft.transaction = staged.transaction
     const committed = actions.length === 0 ? undefined : { state: state.value, actions }
-    this.#finish(draft, message, ending === "later" ? undefined : answer, text, local, committed)
+    this.#finish(draft, { message, answer: ending === "later" ? undefined : answer, lateReplies, committed }, text)
     return true
-  }
-
-  #take(draft: Draft, message: Message): void {
-    if (message.position > 0 && message.priority) draft.consumed.push(message.position)
-    else if (message.position > 0) draft.taken = message.position
-    else if (message.horizon === undefined) draft.guard ??= message.guard
   }
 
   #repliesByRow(message: Message): boolean {
     return message.caller === undefined && !this.#environment.isLocal(message.node)
   }
 
-  #finish(
-    draft: Draft,
-    message: Message,
-    answer: Answer.Answer | undefined,
-    text: string | undefined,
-    lateReplies: ReadonlyArray<Reply>,
-    committed: Committed | undefined
-  ): void {
+  /** Ends what is done about a message in the step. */
+  #finish(draft: Draft, step: Omit<Step, "endsLock">, reply: string | undefined): void {
+    const { message } = step
     const endsLock = message === this.#locked?.message
-    if (endsLock && this.#locked !== undefined) {
-      this.#locked.isConcluding = true
-      draft.lock = "none"
-    }
-    draft.steps.push({ message, answer, lateReplies, committed, endsLock })
-    if (message.mode === "call" && text !== undefined && this.#repliesByRow(message)) {
-      draft.replies.push({ node: message.node, call: message.call, value: text })
-    }
+    if (endsLock && this.#locked !== undefined) this.#locked.isConcluding = true
+    draft.finish({ ...step, endsLock }, this.#repliesByRow(message) ? reply : undefined)
   }
 
   /** A failed attempt. A direct message goes into the line first, so that it is durable. */
@@ -465,19 +461,13 @@ export class Execution {
       this.#locked.failed(cause)
       return true
     }
-    let attempts = this.#attempts.get(message.id)
-    if (attempts === undefined) {
-      attempts = { count: 0, due: false, last: cause, exhausted: false, step: undefined }
-      this.#attempts.set(message.id, attempts)
-    }
-    attempts.count++
-    attempts.last = cause
-    message.attempts = attempts.count
+    this.#lessons.forget(message)
+    const attempts = this.#attempts.note(message, cause)
     this.#environment.attemptFailed(this.#server, message, cause, false)
     if (message.operation === registration.definition.info) return this.#passOver(message)
     if (message.position === 0) {
       attempts.due = true
-      if (message.caller?.gone === true) this.#attempts.delete(message.id)
+      if (message.caller?.gone === true) this.#attempts.forget(message)
       this.#server.putInLine(message)
       return true
     }
@@ -487,10 +477,10 @@ export class Execution {
 
   /** Is done with a message that came to nothing, and that nobody waits for. */
   #passOver(message: Message): boolean {
-    this.#attempts.delete(message.id)
+    this.#attempts.forget(message)
     const draft = this.#draftNow(this.#current)
-    this.#take(draft, message)
-    this.#finish(draft, message, Answer.nothing, undefined, noReplies, undefined)
+    draft.take(message)
+    this.#finish(draft, { message, answer: Answer.nothing, lateReplies: noReplies, committed: undefined }, undefined)
     return true
   }
 
@@ -508,26 +498,14 @@ export class Execution {
 
   /** Takes a message out of the line for good, to lie where it can be seen, and tells whoever waits for it. */
   #park(message: Message, attempts: Attempts): boolean {
-    const failure = Cause.pretty(attempts.last)
     // Without a state where it is `init` that fails: there is none, and none comes of it.
     const draft = this.#draftNow(this.#current)
-    this.#take(draft, message)
-    draft.parked.push({ message: message.stored(), attempts: attempts.count, failure })
-    const answer: Answer.Answer = {
-      _tag: "Broken",
-      error: new DurableServerError({
-        reason: new MessageParked({
-          kind: this.#server.kind,
-          key: this.#server.key,
-          rpc: message.operation.tag,
-          messageId: message.id,
-          attempts: attempts.count,
-          failure
-        })
-      })
-    }
+    draft.take(message)
+    draft.parked.push({ message: message.stored(), attempts: attempts.count, failure: Cause.pretty(attempts.last) })
+    const answer = parkedAnswer(this.#server, message, attempts)
     const text = Answer.encode(message.operation, answer)
-    this.#finish(draft, message, answer, text.ok ? text.value : undefined, noReplies, undefined)
+    const reply = text.ok ? text.value : undefined
+    this.#finish(draft, { message, answer, lateReplies: noReplies, committed: undefined }, reply)
     this.#environment.attemptFailed(this.#server, message, attempts.last, true)
     return true
   }
@@ -535,7 +513,7 @@ export class Execution {
   /** Hands the step over to be committed. From now on nothing is added to it. `undefined`: there is none. */
   seal(registration: Registration, sentAt: number): Member | undefined {
     const draft = this.#draft
-    if (this.#inFlight !== undefined || draft === undefined) return undefined
+    if (this.#inFlight !== undefined || this.#pause.isOn || draft === undefined) return undefined
     this.#draft = undefined
     const { from, state } = draft
     // In comparison with what is stored: the state that the step starts from, if that is.
@@ -589,14 +567,15 @@ export class Execution {
       case "Done": {
         if (draft.writes) this.#version = draft.version + 1
         if (draft.writesState && registration !== undefined) this.#storedVersion = registration.definition.stateVersion
-        this.#missed.clear()
+        this.#lessons.forgetMissed()
         this.#state = draft.state
         this.#taken = draft.taken
         this.#stopped = draft.stop
         if (draft.writes) registration?.begunAnew?.add(this.#server.id)
         const { lock } = draft
         for (const step of draft.steps) {
-          if (this.#attempts.size > 0) this.#attempts.delete(step.message.id)
+          this.#attempts.forget(step.message)
+          this.#lessons.forget(step.message)
           this.#tell(step, settled)
           if (step.committed !== undefined && registration !== undefined) {
             this.#actions.add(step.committed, registration.context, this.#environment.checkQuiet)
@@ -606,6 +585,8 @@ export class Execution {
           const by = lock === "none" || registration === undefined ? undefined : lock.stored()
           this.#locked = registration === undefined ? undefined : this.#lockedBy(registration, by)
         }
+        this.#pause.forget()
+        draft.tellJournals()
         if (this.#careful && draft.steps.length > 0) this.#careful = false
         const resume = this.#afterFlight?.resume
         this.#afterFlight = undefined
@@ -624,8 +605,21 @@ export class Execution {
         this.#void(draft)
         return undefined
       case "Missed":
-        for (const id of verdict.cancelled) this.#missed.add(nameOf(id))
+        this.#lessons.missed(verdict.cancelled)
         this.#void(draft)
+        return undefined
+      case "Unappended":
+        for (const [append, refusal] of verdict.refusals) {
+          this.#lessons.refused(draft.appends.get(append), append, refusal)
+        }
+        this.#void(draft)
+        return undefined
+      case "Busy":
+        // What is committed in a transaction of its own was rolled back with that. A handler that runs behind this step may have one
+        // open that has the very stream locked. Anything else is good as it is.
+        if (draft.transaction === undefined && !(verdict.elsewhere && this.#running !== undefined)) this.#draft = draft
+        else this.#void(draft)
+        if (verdict.elsewhere) this.#pause.begin(() => this.#server.pump())
         return undefined
       case "Failed": {
         const only = draft.steps.length === 1 ? draft.steps[0]?.message : undefined
@@ -658,7 +652,8 @@ export class Execution {
     this.#locked?.end()
     this.#locked = undefined
     this.#attempts.clear()
-    this.#missed.clear()
+    this.#lessons.clear()
+    this.#pause.forget()
     this.#state = undefined
     this.#stopped = undefined
   }
@@ -681,6 +676,7 @@ export class Execution {
     this.#close(draft?.transaction)
     this.#close(open?.transaction)
     this.#isBackingOff = false
+    this.#pause.end()
     this.#busy = false
     // The message that locked the server is on disk as that, and waits nowhere else.
     if (this.#locked !== undefined) this.#locked.isConcluding = false

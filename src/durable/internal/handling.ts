@@ -6,13 +6,16 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import * as Predicate from "effect/Predicate"
 import type * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import { traced } from "../../member/internal/tracing.ts"
+import { FailedAttemptTypeId } from "../Behaviour.ts"
 import { CurrentTransition, type LateReply } from "../CurrentTransition.ts"
 import { DurableServerError } from "../DurableServerError.ts"
-import type { OpenTransaction, Outgoing, ScheduledId } from "../DurableStorage.ts"
-import type { Definition } from "./definition.ts"
+import type { Append, Journal, OpenTransaction, Outgoing, ScheduledId } from "../DurableStorage.ts"
+import { Appending, type Refused } from "./appending.ts"
+import type { Definition, Operation } from "./definition.ts"
 import { LaterWrites } from "./later.ts"
 import type { Message } from "./message.ts"
 import { HandlerLock, HandlerOutcome, HandlerRequest, InfoRequest } from "./outcome.ts"
@@ -52,9 +55,27 @@ export interface Staged {
   readonly transaction: OpenTransaction | undefined
   /** What it does about messages for later, where it does anything. */
   readonly later: LaterWrites | undefined
+  /** What it appends to event stores. */
+  readonly appends: ReadonlyArray<Append>
 }
 
-export const nothingStaged: Staged = { outgoing: [], lateReplies: [], transaction: undefined, later: undefined }
+export const nothingStaged: Staged = {
+  outgoing: [],
+  lateReplies: [],
+  transaction: undefined,
+  later: undefined,
+  appends: []
+}
+
+/** What an attempt knows beforehand of what the commit would refuse. */
+export interface Foreknown {
+  /** Whether a message for later may still be there. */
+  readonly mayCancel: (id: ScheduledId) => boolean
+  /** Whether its step can append to an event store. */
+  readonly appendsTo: (journal: Journal) => boolean
+  /** What could not be appended for the message. */
+  readonly refused: Refused | undefined
+}
 
 /** The state stays, and nobody is told anything. */
 const ignored = new HandlerOutcome(undefined, undefined)
@@ -72,15 +93,19 @@ const ofOutcome = (value: unknown, staged: Staged): Handled =>
       cause: Cause.die(new Error("a handler answers an outcome, as its request makes them, and nothing else"))
     }
 
-const ofExit = (exit: Exit.Exit<unknown, unknown>, staged: Staged): Handled => {
+const ofExit = (exit: Exit.Exit<unknown, unknown>, staged: Staged, { error }: Operation): Handled => {
   if (Exit.isSuccess(exit)) return ofOutcome(exit.value, staged)
   const reasons = exit.cause.reasons
   const first = reasons[0]
-  return reasons.length === 1 && first !== undefined && Cause.isFailReason(first) &&
-      !(first.error instanceof DurableServerError)
+  return reasons.length === 1 && first !== undefined && Cause.isFailReason(first) && isAnswerable(first.error, error)
     ? { _tag: "Failure", error: first.error }
     : { _tag: "Defect", cause: exit.cause }
 }
+
+/** Whether a failure is one for the caller: the machinery's own is not, nor is that of an event store unless it is declared. */
+const isAnswerable = (failure: unknown, declared: Operation["error"]): boolean =>
+  !(failure instanceof DurableServerError) &&
+  (!Predicate.hasProperty(failure, FailedAttemptTypeId) || declared.encode(failure).ok)
 
 /** Runs an Effect of the user's with a scope of its own. Answers at once where it does not have to wait. */
 const run = <A>(
@@ -119,15 +144,14 @@ const answerTo = (registration: Registration, message: Message, state: unknown, 
 }
 
 /**
- * Runs the handler of a message over a state. Answers at once where the handler does, else through `running`. `mayCancel`: whether
- * a message for later may still be there, for all that is known.
+ * Runs the handler of a message over a state. Answers at once where the handler does, else through `running`.
  */
 export const handle = (
   registration: Registration,
   server: { readonly id: number; readonly kind: string; readonly key: string; readonly decodedKey: unknown },
   message: Message,
   state: unknown,
-  mayCancel: (id: ScheduledId) => boolean,
+  { appendsTo, mayCancel, refused }: Foreknown,
   running: Running<Handled>
 ): Handled | undefined => {
   let answer: unknown
@@ -141,6 +165,7 @@ export const handle = (
   const lateReplies: Array<LateReply> = []
   let transaction: OpenTransaction | undefined
   let later: LaterWrites | undefined
+  let appending: Appending | undefined
   let open = true
   const context = Context.add(registration.context, CurrentTransition, {
     kind: server.kind,
@@ -169,6 +194,11 @@ export const handle = (
       later ??= new LaterWrites()
       later.cancel(id)
       return true
+    },
+    append: (append) => {
+      if (!open) return undefined
+      appending ??= new Appending(refused, appendsTo)
+      return appending.add(append)
     }
   })
   const answers = Effect.onExit(
@@ -186,7 +216,8 @@ export const handle = (
     ),
     (exit) => {
       open = false
-      return ofExit(exit, { outgoing, lateReplies, transaction, later })
+      const appends = appending?.appends ?? nothingStaged.appends
+      return ofExit(exit, { outgoing, lateReplies, transaction, later, appends }, message.operation)
     },
     running.started,
     running.done
@@ -226,7 +257,7 @@ export const handleLocked = (
       "consumer",
       () => ({ "holdfast.kind": server.kind, "holdfast.key": server.key, "holdfast.message": message.id })
     ),
-    (exit) => ofExit(exit, nothingStaged),
+    (exit) => ofExit(exit, nothingStaged, message.operation),
     running.started,
     running.done
   )

@@ -4,7 +4,8 @@
  */
 import * as Cause from "effect/Cause"
 import type * as Fiber from "effect/Fiber"
-import type { Attempts, Environment, Server } from "./environment.ts"
+import { type Attempts, none, note } from "./attempts.ts"
+import type { Environment, Server } from "./environment.ts"
 import { type Handled, handleLocked, type Registration } from "./handling.ts"
 import type { Message } from "./message.ts"
 
@@ -22,7 +23,7 @@ export class Locked {
   readonly #server: Server
   readonly #environment: Environment
   readonly #state: () => unknown
-  readonly #attempts: Attempts = { count: 0, due: false, last: Cause.empty, exhausted: false, step: undefined }
+  readonly #attempts: Attempts = none()
   #fiber: Fiber.Fiber<unknown, unknown> | undefined
   #begun = false
   #isBackingOff = false
@@ -57,10 +58,8 @@ export class Locked {
   /** An attempt failed, or what it gave cannot be stored. */
   failed(cause: Cause.Cause<unknown>): void {
     const attempts = this.#attempts
-    attempts.count++
-    attempts.last = cause
+    note(attempts, this.message, cause)
     this.conclusion = undefined
-    this.message.attempts = attempts.count
     this.#environment.attemptFailed(this.#server, this.message, cause, false)
     this.#isBackingOff = true
     this.#fiber = this.#environment.backOff(this.#server.kind, attempts, (again) => {

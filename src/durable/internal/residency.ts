@@ -15,12 +15,13 @@ import * as Schedule from "effect/Schedule"
 import * as Semaphore from "effect/Semaphore"
 import { Gathering } from "../../member/internal/gathering.ts"
 import { DurableServerError, NodeClosed, Overloaded } from "../DurableServerError.ts"
-import type { Address, NodeLost, NodeStorage, QueuedMessage, Reply, StoredMessage } from "../DurableStorage.ts"
+import type { Address, Journal, NodeLost, NodeStorage, QueuedMessage, Reply, StoredMessage } from "../DurableStorage.ts"
 import { Alarm } from "./alarm.ts"
 import { type Answer, decode } from "./answer.ts"
+import type { Attempts } from "./attempts.ts"
 import { Deadlines } from "./deadlines.ts"
 import { type Definition, type Operation, operationNamed } from "./definition.ts"
-import type { Attempts, Settlement } from "./environment.ts"
+import type { Settlement } from "./environment.ts"
 import type { Registration } from "./handling.ts"
 import type { Errand } from "./later.ts"
 import type { Batch } from "./mailbox.ts"
@@ -78,6 +79,8 @@ export class Residency implements Host {
   /** Servers of which only the id is wanted. */
   readonly toFind = new Gathering<{ readonly server: Address; readonly found: (id: number) => void }>()
   readonly toRead = new Gathering<Resident>()
+  /** Replies that were handed over. */
+  readonly toForget = new Gathering<Reply>()
   readonly toPoll = new Gathering<"lines" | "replies">()
   readonly toStop = new Gathering<Resident>()
   readonly toKill = new Gathering<Kill>()
@@ -304,6 +307,10 @@ export class Residency implements Host {
     return this.ids.has(node)
   }
 
+  appendsTo(journal: Journal): boolean {
+    return this.storage.appendsTo?.(journal) === true
+  }
+
   locate(resident: Resident): void {
     this.toLocate.add(resident)
   }
@@ -330,6 +337,13 @@ export class Residency implements Host {
 
   keepCaller(server: Address, { call, caller, operation }: Message): void {
     if (caller?.gone === false) this.awaited.set(call, { caller, operation, server })
+  }
+
+  /** No call with a lower number waits for a reply from elsewhere. */
+  get oldestAwaited(): number {
+    let oldest = Number.POSITIVE_INFINITY
+    for (const call of this.awaited.keys()) oldest = Math.min(oldest, call)
+    return oldest === Number.POSITIVE_INFINITY ? 0 : oldest
   }
 
   keptCaller({ call, value }: Reply): Settlement | undefined {

@@ -37,6 +37,9 @@ export interface Settings {
 
 /** How many servers are looked up, and how many lines are read, in one statement at most. */
 const maxServers = 1000
+/** How many replies make it worth while to forget them at once, and how long to gather them else. */
+const manyReplies = 1000
+const forgetMillis = 20
 /** How much goes into one group: characters of states, payloads and replies. More than one statement should carry at once. */
 const maxGroupSize = 16 * 1024 * 1024
 /** How many messages of one line are read at once, and of all lines that are read by one statement. */
@@ -50,6 +53,9 @@ const sizeOf = (member: Member): number => {
   if (member._tag === "Transition") {
     size = member.state?.length ?? 0
     for (const { text } of member.fragments) size += text?.length ?? 0
+    for (const { events } of member.appends ?? []) {
+      for (const { data, metadata } of events) size += data.length + (metadata?.length ?? 0)
+    }
   }
   for (const { message } of member.outgoing) size += message.payload.length
   for (const { value } of member.replies) size += value.length
@@ -59,11 +65,13 @@ const sizeOf = (member: Member): number => {
 
 /** Serves the node until interrupted. */
 export const serve = (node: Residency, settings: Settings): Effect.Effect<never> => {
-  const comeBack = (lost: number): Effect.Effect<void> =>
+  const comeBack = (lost: number, why: string): Effect.Effect<void> =>
     node.committing.withPermit(Effect.gen(function*() {
       if (node.storage.node() === lost) {
         yield* Effect.annotateLogs(
-          Effect.logWarning("this node was given up: everything under way is void, and it comes back anew"),
+          Effect.logWarning(
+            `this node was given up: everything under way is void, and it comes back anew. Why: ${why}`
+          ),
           { node: lost }
         )
         yield* node.storage.rejoin
@@ -80,7 +88,7 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
     afterDefect: Effect.Effect<void> = Effect.void
   ): Effect.Effect<never> =>
     round.pipe(
-      Effect.catchTag("NodeLost", (lost) => comeBack(lost.node)),
+      Effect.catchTag("NodeLost", (lost) => comeBack(lost.node, lost.why ?? "its storage says no more")),
       Effect.catchDefect((defect) =>
         Effect.logError("a part of this node failed, and is tried again", Cause.die(defect)).pipe(
           Effect.annotateLogs({ node: node.storage.node() }),
@@ -352,7 +360,7 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
   })
 
   const pollReplies: Effect.Effect<void, NodeLost> = Effect.gen(function*() {
-    const replies = yield* node.storage.replies
+    const replies = yield* node.storage.replies(node.oldestAwaited)
     if (replies.length === 0) return
     const settled: Array<Settlement> = []
     for (const reply of replies) {
@@ -361,8 +369,18 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
     }
     for (const { answer, caller } of settled) caller.settle(answer)
     // Only now, when they are handed over: a reply whose answer to us got lost is still there.
+    if (replies.length < manyReplies) return replies.forEach((reply) => node.toForget.add(reply))
     yield* node.storage.forget(replies)
     return yield* pollReplies
+  })
+
+  /** Nobody waits for this: some of them are gathered first. */
+  const forget = Effect.gen(function*() {
+    const replies = yield* node.toForget.take(manyReplies)
+    yield* node.storage.forget(replies).pipe(
+      Effect.tapCause(() => Effect.sync(() => node.toForget.putBack(replies)))
+    )
+    yield* Effect.sleep(forgetMillis)
   })
 
   const poll = Effect.gen(function*() {
@@ -450,12 +468,16 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
   return Effect.all(
     [
       // What became of the group is not known then: as somebody else, this node starts from what is stored.
-      forever(commit, Effect.suspend(() => comeBack(node.storage.node()))),
+      forever(
+        commit,
+        Effect.suspend(() => comeBack(node.storage.node(), "a commit failed in a way that nobody expected"))
+      ),
       forever(locate),
       forever(find),
       forever(read),
       forever(listen),
       forever(poll),
+      forever(forget),
       slowPoll,
       forever(deliver),
       forever(stop),

@@ -163,8 +163,8 @@ END $$;
 -- matters, the position it consumes to, its new state if there is one, its lock if that changes: none is ''), or, with a null id, only messages to others.
 -- Each member is done whole, or refused and nothing of it is done.
 --
--- Locks are taken in one order: the lane, then messages for later that are cancelled, then servers, then keys, then inboxes,
--- within each by id.
+-- Locks are taken in one order: the lane, then messages for later that are cancelled, then streams of event stores, then servers,
+-- then keys, then inboxes, within each by id, and last of all the counters of event stores.
 CREATE FUNCTION holdfast.commit_group(
   p_lane bigint, p_seq bigint,
   w_id bigint[], w_version bigint[], w_guard bigint[], w_taken bigint[], w_state text[], w_lock text[],
@@ -180,8 +180,8 @@ CREATE FUNCTION holdfast.commit_group(
   -- Replies to other members.
   r_m integer[], r_member bigint[], r_call bigint[], r_value text[],
   -- Messages to servers.
-  o_m integer[], o_server bigint[], o_mode text[], o_rpc text[], o_payload text[], o_key text[],
-  o_priority boolean[], o_member bigint[], o_call bigint[],
+  o_m integer[], o_server bigint[], o_mode text[], o_rpc text[], o_payload text[],
+  o_priority boolean[], o_member bigint[], o_call bigint[], o_key text[],
   -- Messages set aside.
   p_m integer[], p_mode text[], p_rpc text[], p_payload text[], p_key text[], p_priority boolean[], p_member bigint[],
   p_call bigint[], p_attempts integer[], p_failure text[],
@@ -190,6 +190,11 @@ CREATE FUNCTION holdfast.commit_group(
   s_at double precision[], s_after double precision[],
   -- Messages for later that are cancelled. One that is not there any more refuses its member.
   x_m integer[], x_server bigint[], x_member bigint[], x_call bigint[],
+  -- Events for streams of event stores, in the order in which they are appended: their member, the store's schema, the stream, where
+  -- it is expected to be, and the events as JSON. Then the ids among them that may be known already, and how long streams are
+  -- waited for.
+  a_m integer[], a_schema text[], a_stream text[], a_expected bigint[], a_events text[], g_a integer[], g_id uuid[],
+  p_wait integer,
   OUT refused integer[],
   -- Where the line of each member's server ends now.
   OUT pushed bigint[],
@@ -198,10 +203,13 @@ CREATE FUNCTION holdfast.commit_group(
   -- The servers that messages were put in line for: where their lines end, and which living member holds them.
   OUT line_id bigint[], OUT line_pushed bigint[], OUT line_holder bigint[],
   -- Which of those to be cancelled were gone, counted from 1, and in how many milliseconds the next of the new ones is due.
-  OUT missed integer[], OUT due_in double precision
+  OUT missed integer[], OUT due_in double precision,
+  -- What could not be appended, and why.
+  OUT unappended json
 ) LANGUAGE plpgsql AS $$
 DECLARE
   good integer[];
+  unappended_m integer[] := '{}';
   all_good boolean;
   fresh_server bigint[] := '{}';
   fresh_key text[] := '{}';
@@ -238,6 +246,11 @@ BEGIN
       OR NOT EXISTS (SELECT FROM held h WHERE h.server_id = w.server AND h.member = w.member AND h.call = w.call);
   END IF;
 
+  IF cardinality(a_m) > 0 THEN
+    SELECT l.refused, l.unappended INTO unappended_m, unappended
+    FROM holdfast.look_at_appends(a_m, a_schema, a_stream, a_expected, g_a, g_id, p_wait) l;
+  END IF;
+
   -- Whatever can refuse a member beside its server's row. Only the holder writes answers, so what is read here stays true
   -- for every member whose version is then found unchanged.
   IF cardinality(k_m) > 0 THEN
@@ -251,7 +264,7 @@ BEGIN
   WITH part AS MATERIALIZED (
     SELECT w.* FROM unnest(w_id, w_version, w_guard, w_taken, w_state, w_lock, w_state_version) WITH ORDINALITY
       AS w(id, version, guard, taken, state, lock, state_version, m)
-    WHERE (known_m IS NULL OR NOT w.m = ANY (known_m)) AND NOT w.m = ANY (missed_m)
+    WHERE (known_m IS NULL OR NOT w.m = ANY (known_m)) AND NOT w.m = ANY (missed_m) AND NOT w.m = ANY (unappended_m)
   ), done AS (
     UPDATE holdfast.server s
     SET version = s.version + 1, taken = w.taken, state = coalesce(w.state, s.state),
@@ -372,6 +385,12 @@ BEGIN
       LEFT JOIN holdfast.server s ON s.id = t.id
       LEFT JOIN holdfast.member h ON h.id = s.holder AND NOT h.dead;
     END IF;
+  END IF;
+
+  IF cardinality(a_m) > 0 AND cardinality(g_a) = 0 THEN
+    PERFORM holdfast.append_in_stores(a_m, a_schema, a_stream, a_events, CASE WHEN NOT all_good THEN good END);
+  ELSIF cardinality(a_m) > 0 THEN
+    PERFORM holdfast.append_unless_known(a_m, a_schema, a_stream, a_events, CASE WHEN NOT all_good THEN good END);
   END IF;
 
   -- What the next group needs to know, and what is left for one whose answer gets lost.
@@ -680,6 +699,176 @@ BEGIN
   SELECT h.id INTO holder
   FROM holdfast.server s JOIN holdfast.member h ON h.id = s.holder AND NOT h.dead
   WHERE s.id = aside.server_id;
+END $$;
+`
+  },
+  {
+    name: "0006_appends.sql",
+    text: `-- Events that steps append to event stores. Each store is a schema with two functions for it: one that locks the streams and
+-- looks at them, before any step is decided, and one that appends, last of all. A store that is not there has neither.
+
+-- Which members are refused because of what they append, and why: an object for each such append. Streams are locked in the order
+-- of their stores' schemas and then of their names; p_wait: for how many milliseconds they are waited for, in line with others.
+CREATE FUNCTION holdfast.look_at_appends(
+  a_m integer[], a_schema text[], a_stream text[], a_expected bigint[], g_a integer[], g_id uuid[], p_wait integer,
+  OUT refused integer[], OUT unappended json
+) LANGUAGE plpgsql AS $$
+DECLARE
+  store text;
+  found json;
+  all_found json[] := '{}';
+BEGIN
+  FOR store IN SELECT DISTINCT s.name FROM unnest(a_schema) AS s(name) ORDER BY s.name LOOP
+    IF to_regnamespace(store) IS NULL THEN
+      SELECT json_agg(json_build_object('a', x.a, 'why', 'store')) INTO found
+      FROM unnest(a_schema) WITH ORDINALITY AS x(name, a) WHERE x.name = store;
+    ELSE
+      EXECUTE format('SELECT %I.look_at_outcomes($1, $2, $3, $4, $5, $6)', store) INTO found
+      USING a_schema, a_stream, a_expected, g_a, g_id, p_wait;
+    END IF;
+    IF found IS NOT NULL THEN
+      all_found := all_found || found;
+    END IF;
+  END LOOP;
+  refused := '{}';
+  IF cardinality(all_found) > 0 THEN
+    SELECT array_agg(DISTINCT a_m[(x.one->>'a')::integer]), json_agg(x.one) INTO refused, unappended
+    FROM unnest(all_found) AS f(list), json_array_elements(f.list) AS x(one);
+  END IF;
+END $$;
+
+-- Appends what the members that passed append. p_good: null, where all of them have.
+CREATE FUNCTION holdfast.append_in_stores(
+  a_m integer[], a_schema text[], a_stream text[], a_events text[], p_good integer[]
+) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  store text;
+  a_good boolean[];
+BEGIN
+  SELECT array_agg(p_good IS NULL OR x.m = ANY (p_good) ORDER BY x.a) INTO a_good FROM unnest(a_m) WITH ORDINALITY AS x(m, a);
+  FOR store IN SELECT DISTINCT s.name FROM unnest(a_schema) AS s(name) ORDER BY s.name LOOP
+    IF to_regnamespace(store) IS NOT NULL THEN
+      EXECUTE format('SELECT %I.append_outcomes($1, $2, $3, $4)', store) USING a_schema, a_stream, a_events, a_good;
+    END IF;
+  END LOOP;
+END $$;
+
+-- The same where ids may be known: one that was appended by somebody else since it was looked for is found by the next look.
+CREATE FUNCTION holdfast.append_unless_known(
+  a_m integer[], a_schema text[], a_stream text[], a_events text[], p_good integer[]
+) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM holdfast.append_in_stores(a_m, a_schema, a_stream, a_events, p_good);
+EXCEPTION WHEN unique_violation THEN
+  RAISE EXCEPTION 'an event of that id was appended meanwhile' USING ERRCODE = '40001';
+END $$;
+`
+  },
+  {
+    name: "0007_commit_lines.sql",
+    text: `-- Short forms of \`commit_group\` for what servers and their callers do when they are in different processes: messages are put in
+-- line, and the line is worked off. They promise what it promises, and there is much less to plan and to look for.
+
+-- Groups that only put messages without keys in line, which nothing can refuse.
+CREATE FUNCTION holdfast.commit_messages(
+  p_lane bigint, p_seq bigint,
+  o_server bigint[], o_mode text[], o_rpc text[], o_payload text[], o_priority boolean[], o_member bigint[], o_call bigint[],
+  OUT refused integer[], OUT line_id bigint[], OUT line_pushed bigint[], OUT line_holder bigint[]
+) LANGUAGE plpgsql AS $$
+DECLARE
+  first_id bigint := o_server[1];
+  one_line boolean := first_id = ALL (o_server);
+  line_end bigint;
+BEGIN
+  UPDATE holdfast.lane l SET seq = p_seq, refused = '{}' WHERE l.id = p_lane AND l.seq = p_seq - 1 AND NOT l.closed;
+  IF NOT FOUND THEN
+    RETURN;
+  END IF;
+  refused := '{}';
+  IF one_line THEN
+    INSERT INTO holdfast.inbox AS b (id, pushed) VALUES (first_id, cardinality(o_server))
+    ON CONFLICT (id) DO UPDATE SET pushed = b.pushed + excluded.pushed
+    RETURNING b.pushed INTO line_end;
+    INSERT INTO holdfast.message (server_id, seq, mode, rpc, payload, priority, member, call)
+    SELECT first_id, line_end - cardinality(o_server) + o.ord, o.mode, o.rpc, o.payload, o.priority, o.member, o.call
+    FROM unnest(o_mode, o_rpc, o_payload, o_priority, o_member, o_call) WITH ORDINALITY
+      AS o(mode, rpc, payload, priority, member, call, ord);
+    line_id := ARRAY[first_id];
+    line_pushed := ARRAY[line_end];
+    line_holder := ARRAY(
+      SELECT (SELECT h.id FROM holdfast.member h WHERE h.id = s.holder AND NOT h.dead)
+      FROM holdfast.server s WHERE s.id = first_id
+    );
+  ELSE
+    WITH sent AS MATERIALIZED (
+      SELECT s.*,
+        row_number() OVER (PARTITION BY s.server ORDER BY s.ord) AS k,
+        count(*) OVER (PARTITION BY s.server) AS n,
+        dense_rank() OVER (ORDER BY s.server) AS line
+      FROM unnest(o_server, o_mode, o_rpc, o_payload, o_priority, o_member, o_call) WITH ORDINALITY
+        AS s(server, mode, rpc, payload, priority, member, call, ord)
+    ), lengthened AS MATERIALIZED (
+      INSERT INTO holdfast.inbox AS b (id, pushed)
+      SELECT s.server, s.n FROM sent s WHERE s.k = 1 ORDER BY s.server
+      ON CONFLICT (id) DO UPDATE SET pushed = b.pushed + excluded.pushed
+      RETURNING b.id, b.pushed
+    ), ends AS MATERIALIZED (
+      SELECT array_agg(l.id ORDER BY l.id) AS ids, array_agg(l.pushed ORDER BY l.id) AS pushed FROM lengthened l
+    ), placed AS (
+      INSERT INTO holdfast.message (server_id, seq, mode, rpc, payload, priority, member, call)
+      SELECT s.server, e.pushed[s.line] - s.n + s.k, s.mode, s.rpc, s.payload, s.priority, s.member, s.call
+      FROM ends e, sent s
+      ORDER BY s.server, s.k
+    )
+    SELECT e.ids, e.pushed, ARRAY(
+      SELECT (SELECT h.id FROM holdfast.member h WHERE h.id = s.holder AND NOT h.dead)
+      FROM unnest(e.ids) WITH ORDINALITY AS l(id, n) LEFT JOIN holdfast.server s ON s.id = l.id ORDER BY l.n
+    )
+    INTO line_id, line_pushed, line_holder
+    FROM ends e;
+  END IF;
+END $$;
+
+-- Groups in which servers work off the heads of their lines, without keys: states change, messages are consumed, callers elsewhere
+-- get their replies. The servers' rows are visited in the order of their ids, as in \`commit_steps\`.
+CREATE FUNCTION holdfast.commit_turns(
+  p_lane bigint, p_seq bigint, p_id bigint[], p_version bigint[], p_guard bigint[], p_taken bigint[], p_state text[],
+  r_m integer[], r_member bigint[], r_call bigint[], r_value text[],
+  OUT refused integer[], OUT pushed bigint[]
+) LANGUAGE plpgsql AS $$
+DECLARE
+  good integer[];
+BEGIN
+  UPDATE holdfast.lane l SET seq = p_seq, refused = '{}' WHERE l.id = p_lane AND l.seq = p_seq - 1 AND NOT l.closed;
+  IF NOT FOUND THEN
+    RETURN;
+  END IF;
+  WITH part AS MATERIALIZED (
+    SELECT x.*, coalesce((SELECT b.pushed FROM holdfast.inbox b WHERE b.id = x.id), 0) AS pushed
+    FROM unnest(p_id, p_version, p_guard, p_taken, p_state) WITH ORDINALITY AS x(id, version, guard, taken, state, m)
+    ORDER BY x.id
+  ), done AS (
+    UPDATE holdfast.server s SET version = s.version + 1, taken = p.taken, state = coalesce(p.state, s.state)
+    FROM part p
+    WHERE s.id = p.id AND s.version = p.version AND (p.guard IS NULL OR p.guard = p.pushed)
+    RETURNING p.m::integer
+  )
+  SELECT (SELECT coalesce(array_agg(d.m), '{}') FROM done d), (SELECT array_agg(p.pushed ORDER BY p.m) FROM part p)
+  INTO good, pushed;
+  refused := '{}';
+  IF cardinality(good) < cardinality(p_id) THEN
+    refused := ARRAY(SELECT m FROM generate_series(1, cardinality(p_id)) AS m WHERE NOT m = ANY (good));
+    UPDATE holdfast.lane l SET refused = commit_turns.refused WHERE l.id = p_lane;
+  END IF;
+  DELETE FROM holdfast.message x
+  USING unnest(p_id, p_taken) WITH ORDINALITY AS w(id, taken, m)
+  WHERE NOT w.m = ANY (refused) AND x.server_id = w.id AND x.seq <= w.taken;
+  IF cardinality(r_m) > 0 THEN
+    INSERT INTO holdfast.reply (member, call, value)
+    SELECT r.member, r.call, r.value FROM unnest(r_m, r_member, r_call, r_value) AS r(m, member, call, value)
+    WHERE NOT r.m = ANY (refused)
+    ON CONFLICT DO NOTHING;
+  END IF;
 END $$;
 `
   }

@@ -1,8 +1,11 @@
 /**
  * One server's step while it is being made: the messages handled so far, and everything that goes with them.
  */
+import type { LateReply } from "../CurrentTransition.ts"
 import type {
+  Append,
   FragmentChange,
+  Journal,
   KeyedOutcome,
   OpenTransaction,
   Outgoing,
@@ -12,7 +15,9 @@ import type {
 } from "../DurableStorage.ts"
 import type { Committed } from "./actions.ts"
 import type { Answer } from "./answer.ts"
-import type { LaterWrites } from "./later.ts"
+import type { Staged } from "./handling.ts"
+import { Together } from "./journals.ts"
+import { LaterWrites } from "./later.ts"
 import type { Message } from "./message.ts"
 import { noChanges, type State } from "./state/stored.ts"
 
@@ -48,6 +53,9 @@ export class Draft {
   readonly parked: Array<Parked> = []
   /** What is done about messages for later, where anything is. */
   later: LaterWrites | undefined
+  /** The events that it appends, and for which message. */
+  readonly appends = new Map<Append, Message>()
+  #appendedTogether: Together | undefined
   readonly replies: Array<Reply> = []
   /** The message that locks the server from this step on; `"none"` where the step ends a lock. */
   lock: Message | "none" | undefined
@@ -62,6 +70,69 @@ export class Draft {
     this.state = state
     this.taken = taken
     this.takenBefore = taken
+  }
+
+  /** Whether these can be appended with it: else what it appends has to be there first. */
+  takesAppends(appends: ReadonlyArray<Append>): boolean {
+    return this.#appendedTogether === undefined || this.#appendedTogether.takes(appends)
+  }
+
+  addAppends(appends: ReadonlyArray<Append>, message: Message): void {
+    for (const append of appends) this.appends.set(append, message)
+    this.#appendedTogether ??= new Together()
+    this.#appendedTogether.add(appends)
+  }
+
+  /** Tells each event store, once, how many events were appended to it. */
+  tellJournals(): void {
+    if (this.appends.size === 0) return
+    const counts = new Map<Journal, number>()
+    for (const { events, journal } of this.appends.keys()) {
+      counts.set(journal, (counts.get(journal) ?? 0) + events.length)
+    }
+    for (const [journal, events] of counts) journal.appended(events)
+  }
+
+  /** Takes a message from where it waits. */
+  take(message: Message): void {
+    if (message.position > 0 && message.priority) this.consumed.push(message.position)
+    else if (message.position > 0) this.taken = message.position
+    else if (message.horizon === undefined) this.guard ??= message.guard
+  }
+
+  /** What a message's handler has staged, but for what it tells earlier callers. */
+  addStaged(message: Message, { appends, later, outgoing, transaction }: Staged): void {
+    for (const item of outgoing) this.outgoing.push(item)
+    if (later !== undefined) {
+      this.later ??= new LaterWrites()
+      this.later.add(later)
+    }
+    if (appends.length > 0) this.addAppends(appends, message)
+    this.transaction = transaction
+  }
+
+  /** What earlier callers are told: those of this process hear it once it is committed, and are given back here. */
+  addLateReplies(replies: ReadonlyArray<LateReply>, isLocal: (node: number) => boolean): ReadonlyArray<Reply> {
+    if (replies.length === 0) return replies
+    const local: Array<Reply> = []
+    for (const late of replies) {
+      const { primaryKey } = late
+      if (primaryKey !== undefined && this.outcomes.get(primaryKey)?.reply === undefined) {
+        this.outcomes.set(primaryKey, { primaryKey, reply: late.value, late: true })
+      }
+      if (late.mode === "call") (isLocal(late.node) ? local : this.replies).push(late)
+    }
+    return local
+  }
+
+  /** Ends what is done about a message; its reply, where its caller waits in another process. */
+  finish(step: Step, reply: string | undefined): void {
+    const { endsLock, message } = step
+    if (endsLock) this.lock = "none"
+    this.steps.push(step)
+    if (message.mode === "call" && reply !== undefined) {
+      this.replies.push({ node: message.node, call: message.call, value: reply })
+    }
   }
 
   /** Whether a message in it has no place in line yet, and is not on disk in another way either. */
@@ -79,7 +150,7 @@ export class Draft {
     return this.state !== this.from || (this.from !== undefined && this.from.stored === undefined) ||
       this.taken !== this.takenBefore || this.consumed.length > 0 || this.lock !== undefined ||
       this.outcomes.size > 0 || this.outgoing.length > 0 || this.parked.length > 0 || this.replies.length > 0 ||
-      this.transaction !== undefined || this.later?.isEmpty === false
+      this.transaction !== undefined || this.later?.isEmpty === false || this.appends.size > 0
   }
 
   /** Whether the state is written with it. */
@@ -107,7 +178,8 @@ export class Draft {
       parked: this.parked,
       transaction: this.transaction,
       stateVersion,
-      later: this.later?.isEmpty === false ? this.later.toLater(now()) : undefined
+      later: this.later?.isEmpty === false ? this.later.toLater(now()) : undefined,
+      appends: this.appends.size > 0 ? Array.from(this.appends.keys()) : undefined
     }
   }
 }

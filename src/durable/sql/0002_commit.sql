@@ -51,8 +51,8 @@ END $$;
 -- matters, the position it consumes to, its new state if there is one, its lock if that changes: none is ''), or, with a null id, only messages to others.
 -- Each member is done whole, or refused and nothing of it is done.
 --
--- Locks are taken in one order: the lane, then messages for later that are cancelled, then servers, then keys, then inboxes,
--- within each by id.
+-- Locks are taken in one order: the lane, then messages for later that are cancelled, then streams of event stores, then servers,
+-- then keys, then inboxes, within each by id, and last of all the counters of event stores.
 CREATE FUNCTION holdfast.commit_group(
   p_lane bigint, p_seq bigint,
   w_id bigint[], w_version bigint[], w_guard bigint[], w_taken bigint[], w_state text[], w_lock text[],
@@ -68,8 +68,8 @@ CREATE FUNCTION holdfast.commit_group(
   -- Replies to other members.
   r_m integer[], r_member bigint[], r_call bigint[], r_value text[],
   -- Messages to servers.
-  o_m integer[], o_server bigint[], o_mode text[], o_rpc text[], o_payload text[], o_key text[],
-  o_priority boolean[], o_member bigint[], o_call bigint[],
+  o_m integer[], o_server bigint[], o_mode text[], o_rpc text[], o_payload text[],
+  o_priority boolean[], o_member bigint[], o_call bigint[], o_key text[],
   -- Messages set aside.
   p_m integer[], p_mode text[], p_rpc text[], p_payload text[], p_key text[], p_priority boolean[], p_member bigint[],
   p_call bigint[], p_attempts integer[], p_failure text[],
@@ -78,6 +78,11 @@ CREATE FUNCTION holdfast.commit_group(
   s_at double precision[], s_after double precision[],
   -- Messages for later that are cancelled. One that is not there any more refuses its member.
   x_m integer[], x_server bigint[], x_member bigint[], x_call bigint[],
+  -- Events for streams of event stores, in the order in which they are appended: their member, the store's schema, the stream, where
+  -- it is expected to be, and the events as JSON. Then the ids among them that may be known already, and how long streams are
+  -- waited for.
+  a_m integer[], a_schema text[], a_stream text[], a_expected bigint[], a_events text[], g_a integer[], g_id uuid[],
+  p_wait integer,
   OUT refused integer[],
   -- Where the line of each member's server ends now.
   OUT pushed bigint[],
@@ -86,10 +91,13 @@ CREATE FUNCTION holdfast.commit_group(
   -- The servers that messages were put in line for: where their lines end, and which living member holds them.
   OUT line_id bigint[], OUT line_pushed bigint[], OUT line_holder bigint[],
   -- Which of those to be cancelled were gone, counted from 1, and in how many milliseconds the next of the new ones is due.
-  OUT missed integer[], OUT due_in double precision
+  OUT missed integer[], OUT due_in double precision,
+  -- What could not be appended, and why.
+  OUT unappended json
 ) LANGUAGE plpgsql AS $$
 DECLARE
   good integer[];
+  unappended_m integer[] := '{}';
   all_good boolean;
   fresh_server bigint[] := '{}';
   fresh_key text[] := '{}';
@@ -126,6 +134,11 @@ BEGIN
       OR NOT EXISTS (SELECT FROM held h WHERE h.server_id = w.server AND h.member = w.member AND h.call = w.call);
   END IF;
 
+  IF cardinality(a_m) > 0 THEN
+    SELECT l.refused, l.unappended INTO unappended_m, unappended
+    FROM holdfast.look_at_appends(a_m, a_schema, a_stream, a_expected, g_a, g_id, p_wait) l;
+  END IF;
+
   -- Whatever can refuse a member beside its server's row. Only the holder writes answers, so what is read here stays true
   -- for every member whose version is then found unchanged.
   IF cardinality(k_m) > 0 THEN
@@ -139,7 +152,7 @@ BEGIN
   WITH part AS MATERIALIZED (
     SELECT w.* FROM unnest(w_id, w_version, w_guard, w_taken, w_state, w_lock, w_state_version) WITH ORDINALITY
       AS w(id, version, guard, taken, state, lock, state_version, m)
-    WHERE (known_m IS NULL OR NOT w.m = ANY (known_m)) AND NOT w.m = ANY (missed_m)
+    WHERE (known_m IS NULL OR NOT w.m = ANY (known_m)) AND NOT w.m = ANY (missed_m) AND NOT w.m = ANY (unappended_m)
   ), done AS (
     UPDATE holdfast.server s
     SET version = s.version + 1, taken = w.taken, state = coalesce(w.state, s.state),
@@ -260,6 +273,12 @@ BEGIN
       LEFT JOIN holdfast.server s ON s.id = t.id
       LEFT JOIN holdfast.member h ON h.id = s.holder AND NOT h.dead;
     END IF;
+  END IF;
+
+  IF cardinality(a_m) > 0 AND cardinality(g_a) = 0 THEN
+    PERFORM holdfast.append_in_stores(a_m, a_schema, a_stream, a_events, CASE WHEN NOT all_good THEN good END);
+  ELSIF cardinality(a_m) > 0 THEN
+    PERFORM holdfast.append_unless_known(a_m, a_schema, a_stream, a_events, CASE WHEN NOT all_good THEN good END);
   END IF;
 
   -- What the next group needs to know, and what is left for one whose answer gets lost.

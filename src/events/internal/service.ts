@@ -7,6 +7,8 @@ import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import type { CurrentTransition, Staging } from "../../durable/CurrentTransition.ts"
+import { openTransition } from "../../durable/internal/sending.ts"
 import { traced } from "../../member/internal/tracing.ts"
 import type { Direction, EventStore, ReadOptions } from "../EventStore.ts"
 import {
@@ -16,6 +18,7 @@ import {
   type ExpectedVersion,
   InvalidArgument,
   SnapshotNotFound,
+  StoreElsewhere,
   StoreNotFound,
   StreamDeleted,
   StreamNotFound,
@@ -39,7 +42,7 @@ import {
   encodeJson,
   failure
 } from "./checks.ts"
-import type { EventStorage } from "./storage.ts"
+import type { Append, EventStorage } from "./storage.ts"
 import { checking, make as makeSubscribing } from "./subscribing.ts"
 
 type Service = EventStore["Service"]
@@ -56,6 +59,21 @@ const checkingSnapshot = (store: string, sourceId?: string, eventStreamId?: stri
     eventStreamId === undefined ? undefined : checkStream(eventStreamId),
     version === undefined ? undefined : checkCount("version", version, 0)
   )
+
+/** Random bytes, drawn many at once: each draw costs about as much as an append. */
+const randomBytes = (): (size: number) => Uint8Array => {
+  const drawn = new Uint8Array(4096)
+  let used = drawn.length
+  return (size) => {
+    if (size > drawn.length) return globalThis.crypto.getRandomValues(new Uint8Array(size))
+    if (used + size > drawn.length) {
+      globalThis.crypto.getRandomValues(drawn)
+      used = 0
+    }
+    used += size
+    return drawn.slice(used - size, used)
+  }
+}
 
 /** The first id that is there twice. */
 const repeated = (ids: Iterable<string>): string | undefined => {
@@ -81,9 +99,44 @@ export const isExpected = (expected: ExpectedVersion, version: number): boolean 
   }
 }
 
+/** The transition of the handler that this fiber runs for, as long as that handler runs. */
+const handlersTransition: Effect.Effect<CurrentTransition["Service"] | undefined> = Effect.withFiber((fiber) =>
+  Effect.succeed(openTransition(fiber))
+)
+
+/** What a handler is told of an append that is committed with its step. */
+const staged = (
+  store: string,
+  { eventStreamId, expectedVersion }: Append,
+  staging: Staging,
+  { key, kind }: CurrentTransition["Service"]
+): Effect.Effect<number, EventStoreError> => {
+  switch (staging._tag) {
+    case "Staged":
+      return Effect.succeed(staging.version ?? Number.NaN)
+    case "Elsewhere":
+      return Effect.fail(failure(new StoreElsewhere({ store, eventStreamId, kind, key })))
+    case "NoStore":
+      return Effect.fail(failure(new StoreNotFound({ store })))
+    case "Deleted":
+      return Effect.fail(failure(new StreamDeleted({ store, eventStreamId })))
+    case "WrongVersion":
+      return Effect.fail(failure(
+        new WrongExpectedVersion({ store, eventStreamId, expectedVersion, currentVersion: staging.version })
+      ))
+    case "Known": {
+      const { eventId, version } = staging
+      const place = version < 0 ? {} : { eventNumber: version }
+      return Effect.fail(failure(
+        new DuplicateEvent({ store, eventStreamId: staging.eventStreamId, eventId, ...place })
+      ))
+    }
+  }
+}
+
 export const make = (storage: EventStorage, pollMillis: number, scope: Scope.Scope): Service => {
   const subscribing = makeSubscribing(storage, pollMillis, scope)
-  const random = SecureRandom.make((size) => globalThis.crypto.getRandomValues(new Uint8Array(size)))
+  const random = SecureRandom.make(randomBytes())
 
   const span = (name: string, store: string, eventStreamId?: string) => <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     traced(effect, `EventStore.${name}`, "client", () => ({
@@ -124,7 +177,14 @@ export const make = (storage: EventStorage, pollMillis: number, scope: Scope.Sco
     if (encoded instanceof EventStoreError) return yield* encoded
     const twice = repeated(encoded.map(({ id }) => id))
     if (twice !== undefined) return yield* failure(new DuplicateEvent({ store, eventStreamId, eventId: twice }))
-    return yield* storage.append(store, { eventStreamId, expectedVersion, events: encoded })
+    const append = { eventStreamId, expectedVersion, events: encoded }
+    const transition = yield* handlersTransition
+    const journal = transition === undefined ? undefined : yield* storage.journal(store)
+    const staging = journal === undefined ? undefined : transition?.append({ journal, ...append })
+    // Where the handler has ended meanwhile, what it left running is on its own.
+    return transition === undefined || staging === undefined
+      ? yield* storage.append(store, append)
+      : yield* staged(store, append, staging, transition)
   })
 
   // ---------------------------------------------------------------------------------------------- reading

@@ -7,6 +7,7 @@
  */
 import type * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
+import type { Journal, JournalEvent } from "../../durable/DurableStorage.ts"
 import type { Direction } from "../EventStore.ts"
 import type { EventStoreError, ExpectedVersion } from "../EventStoreError.ts"
 import type { RecordedEvent, StreamInfo } from "../RecordedEvent.ts"
@@ -17,18 +18,7 @@ import type { SubscriptionInfo } from "../Subscription.ts"
 import type { Signal } from "./signal.ts"
 
 /** An event as it is stored: data and metadata as JSON text. */
-export interface EncodedEvent {
-  readonly id: string
-  /** Whether the id was given, and may be known already. */
-  readonly idGiven: boolean
-  readonly type: string
-  readonly data: string
-  /** Null: none. */
-  readonly metadata: string | null
-  /** Null: `application/json`. */
-  readonly dataContentType: string | null
-  readonly metadataContentType: string | null
-}
+export type EncodedEvent = JournalEvent
 
 export interface Append {
   readonly eventStreamId: string
@@ -82,6 +72,11 @@ type Answer<A> = Effect.Effect<A, EventStoreError>
 
 export interface EventStorage {
   readonly append: (store: string, append: Append) => Answer<number>
+  /**
+   * The store as the storages of durable servers know it, for appends that are committed with a handler's step. `undefined`: the
+   * caller has a transaction of its own open, and appends in that.
+   */
+  readonly journal: (store: string) => Answer<Journal | undefined>
   readonly link: (
     store: string,
     eventStreamId: string,

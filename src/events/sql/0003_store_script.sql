@@ -212,7 +212,7 @@ BEGIN
     position, stream, version, id, type, data, metadata, data_type, metadata_type, opaque, created_epoch
   )
   SELECT before + e.o, s_name[e.stream], s_version[e.stream] + row_number() OVER (PARTITION BY e.stream ORDER BY e.o),
-    e.id, e.type, e.data, e.metadata, e.data_type, e.metadata_type, e.opaque, now
+    e.id, e.type, e.data, e.metadata, e.data_type, e.metadata_type, coalesce(e.opaque, false), now
   FROM unnest(e_stream, e_id, e_type, e_data, e_metadata, e_data_type, e_metadata_type, e_opaque) WITH ORDINALITY
     AS e(stream, id, type, data, metadata, data_type, metadata_type, opaque, o);
 END $$;
@@ -226,7 +226,7 @@ CREATE FUNCTION store_schema.append_group(
   p_lane bigint, p_seq bigint, s_name text[], s_create boolean[],
   -- Members: their stream, as an index, and what they expect of it.
   m_stream integer[], m_expected bigint[],
-  -- Events: their member and its stream. p_known: whether ids may be known already.
+  -- Events: their member and its stream. Columns that hold nothing are null. p_known: whether ids may be known already.
   e_m integer[], e_stream integer[], e_id uuid[], e_type text[], e_data text[], e_metadata text[], e_data_type text[],
   e_metadata_type text[], e_opaque boolean[], p_known boolean, p_wait integer,
   OUT refused integer[], OUT why text[], OUT s_version bigint[],
@@ -289,6 +289,52 @@ BEGIN
   UPDATE holdfast.lane l SET refused = append_group.refused WHERE l.id = p_lane AND l.refused <> append_group.refused;
 END $$;
 
+-- Groups in which nothing is expected of any stream and no event can be known, which is what most of them are, on streams that are
+-- there and free: the same as above, and much less to plan. Where a stream is not, nothing is done but the lane's part, and all
+-- members are refused, to be tried again by the above.
+CREATE FUNCTION store_schema.append_any(
+  p_lane bigint, p_seq bigint, p_members integer, s_name text[], s_count bigint[],
+  -- Events: their stream, as an index, and the how many-th of it, counted from 1. Columns that hold nothing are null.
+  e_stream integer[], e_nth bigint[], e_id uuid[], e_type text[], e_data text[], e_metadata text[], e_data_type text[],
+  e_metadata_type text[], e_opaque boolean[],
+  OUT refused integer[], OUT s_version bigint[]
+) LANGUAGE plpgsql AS $$
+BEGIN
+  IF current_setting('transaction_isolation') <> 'read committed' THEN
+    RAISE EXCEPTION 'holdfast commits under READ COMMITTED only' USING ERRCODE = '25001';
+  END IF;
+  IF current_setting('synchronous_commit') = 'off' THEN
+    PERFORM set_config('synchronous_commit', 'on', true);
+  END IF;
+  UPDATE holdfast.lane l SET seq = p_seq, refused = '{}' WHERE l.id = p_lane AND l.seq = p_seq - 1 AND NOT l.closed;
+  IF NOT FOUND THEN
+    RETURN;
+  END IF;
+  refused := '{}';
+  SELECT array_agg(h.version ORDER BY h.i) INTO s_version
+  FROM (
+    SELECT x.i, s.version FROM unnest(s_name) WITH ORDINALITY AS x(name, i) JOIN store_schema.stream s ON s.name = x.name
+    WHERE NOT s.deleted ORDER BY s.name FOR NO KEY UPDATE OF s SKIP LOCKED
+  ) h;
+  IF cardinality(s_version) IS DISTINCT FROM cardinality(s_name) THEN
+    refused := ARRAY(SELECT generate_series(1, p_members));
+    UPDATE holdfast.lane l SET refused = append_any.refused WHERE l.id = p_lane;
+    RETURN;
+  END IF;
+  UPDATE store_schema.stream s SET version = s.version + x.n FROM unnest(s_name, s_count) AS x(name, n) WHERE s.name = x.name;
+  WITH taken AS (
+    UPDATE store_schema.counter SET last = last + cardinality(e_id) RETURNING last - cardinality(e_id) AS before
+  )
+  INSERT INTO store_schema.event (
+    position, stream, version, id, type, data, metadata, data_type, metadata_type, opaque, created_epoch
+  )
+  SELECT t.before + e.o, s_name[e.stream], s_version[e.stream] + e.nth, e.id, e.type, e.data, e.metadata, e.data_type,
+    e.metadata_type, coalesce(e.opaque, false), c.now
+  FROM taken t, (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now OFFSET 0) c,
+    unnest(e_stream, e_nth, e_id, e_type, e_data, e_metadata, e_data_type, e_metadata_type, e_opaque) WITH ORDINALITY
+      AS e(stream, nth, id, type, data, metadata, data_type, metadata_type, opaque, o);
+END $$;
+
 -- Appends inside a transaction of the caller's. The stream is locked until that ends, and its versions are given now;
 -- positions are given when it commits. `why`: null, or why nothing was appended.
 CREATE FUNCTION store_schema.stage_events(
@@ -331,7 +377,8 @@ BEGIN
     RETURN;
   END IF;
   INSERT INTO store_schema.staged (stream, version, id, type, data, metadata, data_type, metadata_type, opaque)
-  SELECT p_stream, stage_events.version + e.o, e.id, e.type, e.data, e.metadata, e.data_type, e.metadata_type, e.opaque
+  SELECT p_stream, stage_events.version + e.o, e.id, e.type, e.data, e.metadata, e.data_type, e.metadata_type,
+    coalesce(e.opaque, false)
   FROM unnest(e_id, e_type, e_data, e_metadata, e_data_type, e_metadata_type, e_opaque) WITH ORDINALITY
     AS e(id, type, data, metadata, data_type, metadata_type, opaque, o)
   ORDER BY e.o;
@@ -359,6 +406,120 @@ BEGIN
 END $$;
 CREATE CONSTRAINT TRIGGER write_staged AFTER INSERT ON store_schema.staging
   DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION store_schema.write_staged();
+
+-- ---------------------------------------------------------------------------------------------------- outcomes
+
+-- What steps of durable servers append is committed with them, by the statement that commits them: see `commit_group`. Here are the
+-- two things that it does in each store, with everything that is appended in any: first it has streams locked and looked at, then
+-- it has events appended. At most the first append to a stream expects anything of it.
+
+-- What cannot be appended, and why, as a list of objects; null where all can be.
+CREATE FUNCTION store_schema.look_at_outcomes(
+  a_schema text[], a_stream text[], a_expected bigint[], g_a integer[], g_id uuid[], p_wait integer
+) RETURNS json LANGUAGE plpgsql AS $$
+DECLARE
+  own integer[];
+  own_expected bigint[];
+  own_stream integer[];
+  s_name text[];
+  s_create boolean[];
+  s_version bigint[];
+  s_state text[];
+  why text[];
+  usual text := current_setting('lock_timeout');
+BEGIN
+  SELECT array_agg(x.a ORDER BY x.a), array_agg(x.expected ORDER BY x.a), array_agg(x.s ORDER BY x.a)
+  INTO own, own_expected, own_stream
+  FROM (
+    SELECT x.a::integer, x.expected, dense_rank() OVER (ORDER BY x.stream COLLATE "C")::integer AS s
+    FROM unnest(a_schema, a_stream, a_expected) WITH ORDINALITY AS x(schema, stream, expected, a)
+    WHERE x.schema = 'store_schema'
+  ) x;
+  SELECT array_agg(x.stream ORDER BY x.stream COLLATE "C"), array_agg(x.creates ORDER BY x.stream COLLATE "C")
+  INTO s_name, s_create
+  FROM (
+    SELECT x.stream, bool_or(x.expected IN (-1, -2)) AS creates
+    FROM unnest(a_schema, a_stream, a_expected) AS x(schema, stream, expected)
+    WHERE x.schema = 'store_schema' GROUP BY x.stream
+  ) x;
+  SELECT l.s_version, l.s_state INTO s_version, s_state FROM store_schema.lock_streams(s_name, s_create, p_wait) l;
+  IF p_wait > 0 THEN
+    PERFORM set_config('lock_timeout', usual, true);
+  END IF;
+  why := store_schema.refusals(own_stream, own_expected, s_version, s_state);
+  RETURN (
+    SELECT json_agg(x.one) FROM (
+      SELECT json_build_object('a', own[x.n], 'why', x.why, 'version', s_version[own_stream[x.n]]) AS one
+      FROM unnest(why) WITH ORDINALITY AS x(why, n) WHERE x.why IS NOT NULL
+      UNION ALL
+      SELECT json_build_object('a', g.a, 'why', 'known', 'version', e.version, 'stream', e.stream, 'id', e.id)
+      FROM unnest(g_a, g_id) AS g(a, id) JOIN store_schema.event e ON e.id = g.id
+      WHERE a_schema[g.a] = 'store_schema'
+    ) x
+  );
+END $$;
+
+-- Appends what is good, to streams that are locked. In a transaction that has staged events already, it comes behind them.
+CREATE FUNCTION store_schema.append_outcomes(a_schema text[], a_stream text[], a_events text[], a_good boolean[])
+RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  s_name text[];
+  s_version bigint[];
+BEGIN
+  SELECT array_agg(s.name ORDER BY s.name), array_agg(s.version ORDER BY s.name) INTO s_name, s_version
+  FROM (
+    SELECT DISTINCT x.stream FROM unnest(a_schema, a_stream, a_good) AS x(schema, stream, good)
+    WHERE x.schema = 'store_schema' AND x.good
+  ) x JOIN store_schema.stream s ON s.name = x.stream;
+  IF s_name IS NOT NULL THEN
+    PERFORM store_schema.write_or_stage_events(
+      s_name, s_version, array_agg(x.s ORDER BY x.a, x.o), array_agg(x.id ORDER BY x.a, x.o),
+      array_agg(x.type ORDER BY x.a, x.o), array_agg(x.data ORDER BY x.a, x.o), array_agg(x.metadata ORDER BY x.a, x.o),
+      array_agg(x.data_type ORDER BY x.a, x.o), array_agg(x.metadata_type ORDER BY x.a, x.o),
+      array_agg(x.opaque ORDER BY x.a, x.o)
+    )
+    FROM (
+      SELECT x.a, e.*, dense_rank() OVER (ORDER BY x.stream COLLATE "C")::integer AS s
+      FROM unnest(a_schema, a_stream, a_events, a_good) WITH ORDINALITY AS x(schema, stream, events, good, a)
+      CROSS JOIN LATERAL ROWS FROM (
+        json_to_recordset(x.events::json) AS (
+          id uuid, type text, data text, metadata text, data_type text, metadata_type text, opaque boolean
+        )
+      ) WITH ORDINALITY AS e(id, type, data, metadata, data_type, metadata_type, opaque, o)
+      WHERE x.schema = 'store_schema' AND x.good
+    ) x;
+  END IF;
+  -- Streams that were made for steps that did not come to be.
+  IF false = ANY (a_good) THEN
+    DELETE FROM store_schema.stream s WHERE s.version = -1 AND s.name = ANY (
+      SELECT x.stream FROM unnest(a_schema, a_stream, a_good) AS x(schema, stream, good)
+      WHERE x.schema = 'store_schema' AND NOT x.good
+    );
+  END IF;
+END $$;
+
+-- Positions are given in the order of versions: where a transaction has staged events, what it appends now is staged as well.
+CREATE FUNCTION store_schema.write_or_stage_events(
+  s_name text[], s_version bigint[], e_stream integer[], e_id uuid[], e_type text[], e_data text[], e_metadata text[],
+  e_data_type text[], e_metadata_type text[], e_opaque boolean[]
+) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM store_schema.staging s WHERE s.xid = pg_current_xact_id()) THEN
+    PERFORM store_schema.write_events(
+      s_name, s_version, e_stream, e_id, e_type, e_data, e_metadata, e_data_type, e_metadata_type, e_opaque
+    );
+    RETURN;
+  END IF;
+  INSERT INTO store_schema.staged (stream, version, id, type, data, metadata, data_type, metadata_type, opaque)
+  SELECT s_name[e.stream], s_version[e.stream] + row_number() OVER (PARTITION BY e.stream ORDER BY e.o),
+    e.id, e.type, e.data, e.metadata, e.data_type, e.metadata_type, coalesce(e.opaque, false)
+  FROM unnest(e_stream, e_id, e_type, e_data, e_metadata, e_data_type, e_metadata_type, e_opaque) WITH ORDINALITY
+    AS e(stream, id, type, data, metadata, data_type, metadata_type, opaque, o)
+  ORDER BY e.o;
+  UPDATE store_schema.stream s SET version = s_version[g.stream] + g.n
+  FROM (SELECT e.stream, count(*) AS n FROM unnest(e_stream) AS e(stream) GROUP BY e.stream) g
+  WHERE s.name = s_name[g.stream];
+END $$;
 
 -- ---------------------------------------------------------------------------------------------------- links, deletions
 

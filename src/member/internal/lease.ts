@@ -30,9 +30,12 @@ export interface Moment {
 
 const counted = 0.8
 
+/** Of three renewals in a lease, one was missed for certain. */
+const late = 0.6
+
 export class MemberLease implements Lease {
   readonly #clock: Clock.Clock
-  readonly #countedMillis: number
+  readonly #leaseMillis: number
   readonly #latch: Latch.Latch
   readonly #listeners = new Set<() => void>()
   #renewed: Moment
@@ -40,7 +43,7 @@ export class MemberLease implements Lease {
 
   constructor(clock: Clock.Clock, leaseMillis: number, renewed: Moment) {
     this.#clock = clock
-    this.#countedMillis = leaseMillis * counted
+    this.#leaseMillis = leaseMillis
     this.#renewed = renewed
     this.#latch = Latch.makeUnsafe(true)
   }
@@ -49,10 +52,23 @@ export class MemberLease implements Lease {
     return { wall: clock.currentTimeMillisUnsafe(), monotonic: Number(clock.monotonicTimeNanosUnsafe()) / 1e6 }
   }
 
+  /** The milliseconds between two moments, by the clock by which there are more. */
+  static between(from: Moment, to: Moment): number {
+    return Math.max(to.wall - from.wall, to.monotonic - from.monotonic)
+  }
+
   get #left(): number {
-    const now = MemberLease.now(this.#clock)
-    const passed = Math.max(now.wall - this.#renewed.wall, now.monotonic - this.#renewed.monotonic)
-    return this.#countedMillis - passed
+    return this.#leaseMillis * counted - this.age
+  }
+
+  /** How many milliseconds ago the last renewal was sent. */
+  get age(): number {
+    return MemberLease.between(this.#renewed, MemberLease.now(this.#clock))
+  }
+
+  /** Whether it should have been renewed since. */
+  get isLate(): boolean {
+    return this.age > this.#leaseMillis * late
   }
 
   readonly isHeld = (): boolean => {

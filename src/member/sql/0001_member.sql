@@ -42,11 +42,18 @@ BEGIN
 END $$;
 
 -- Declares those dead whose lease has run out, by the database's clock. Members that somebody else is just looking at are
--- left to them. A server that has only just started has kept everybody from renewing: it gives them the time to.
+-- left to them. A server that has only just started has kept everybody from renewing: it gives them the time to. And whoever
+-- has not renewed its own lease just now judges nobody by theirs: everything may have stood still since.
 CREATE FUNCTION holdfast.bury_overdue_members(p_own bigint, p_lease_millis double precision, OUT buried bigint[])
 LANGUAGE plpgsql AS $$
 BEGIN
   IF pg_postmaster_start_time() + p_lease_millis * interval '1 millisecond' > clock_timestamp() THEN
+    RETURN;
+  END IF;
+  IF NOT EXISTS (
+    SELECT FROM holdfast.member
+    WHERE id = p_own AND NOT dead AND lease_until > clock_timestamp() + p_lease_millis / 3 * interval '1 millisecond'
+  ) THEN
     RETURN;
   END IF;
   SELECT array_agg(due.id ORDER BY due.id) INTO buried

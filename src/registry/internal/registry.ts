@@ -28,7 +28,7 @@ import {
   type Registration,
   type RegistryUnavailable
 } from "./model.ts"
-import type { RegisterOptions, Registry, SupervisedOptions, Via } from "./shape.ts"
+import type { RegisterOptions, Registry, SupervisedOptions, Via, ViaOptions } from "./shape.ts"
 import { defaultRestart, Supervision } from "./supervision.ts"
 
 /** A registry before it has a backend. */
@@ -211,13 +211,17 @@ export const make = <Profile, Holder, Address>(
 
   type NoHolder = ProfileNotFound | NotConnected | HeldElsewhere<Address>
 
-  const via = (profile: Profile): Via<Profile, Holder, Address> => {
+  const via = (profile: Profile, options: ViaOptions<Holder, Address> = {}): Via<Profile, Holder, Address> => {
+    const fromElsewhere = (entry: Entry<Holder, Address> & { readonly _tag: "Elsewhere" }) =>
+      entry.address === undefined || options.elsewhere === undefined
+        ? Effect.fail(elsewhere(profile, entry))
+        : Effect.succeed(options.elsewhere(entry.address))
     const holder = Effect.suspend(() =>
       withKey(profile, (key) =>
         Effect.flatMap(lookup(key), (entry): Effect.Effect<Holder, NoHolder> => {
           if (entry?._tag === "Here") return Effect.succeed(entry.holder)
           if (entry === undefined) return Effect.fail(notFound(key))
-          if (entry._tag === "Elsewhere") return Effect.fail(elsewhere(profile, entry))
+          if (entry._tag === "Elsewhere") return fromElsewhere(entry)
           const detail = holders.get(key)?.detail
           return Effect.fail(
             new NotConnected({ registry: name, profile: key, ...(detail === undefined ? {} : { detail }) })
@@ -242,8 +246,10 @@ export const make = <Profile, Holder, Address>(
         const since = appearances
         return Effect.flatMap(lookup(key), (entry): Effect.Effect<Holder, HeldElsewhere<Address>> => {
           if (entry?._tag === "Here") return Effect.succeed(entry.holder)
-          if (entry?._tag === "Elsewhere") return Effect.fail(elsewhere(profile, entry))
-          return Effect.andThen(appearance(key, since), wait(key))
+          if (entry?._tag === "Elsewhere") return fromElsewhere(entry)
+          const told = appearance(key, since)
+          const { lookAgain } = directory
+          return Effect.andThen(lookAgain === undefined ? told : Effect.timeoutOption(told, lookAgain), wait(key))
         })
       })
     return {

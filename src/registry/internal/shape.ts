@@ -50,6 +50,20 @@ export interface SupervisedOptions<in Holder, out Address = string, out R = neve
 }
 
 /**
+ * How a holder is named.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ViaOptions<out Holder, in Address = string> {
+  /**
+   * Makes a holder of what another node says of how its own is reached: for holders that stand for something that can be used from
+   * anywhere, as references to durable servers do. Without it, or where nothing was said, using it is `HeldElsewhere`.
+   */
+  readonly elsewhere?: ((address: Address) => Holder) | undefined
+}
+
+/**
  * A profile by which its holder is used, whichever that is at the time.
  *
  * @since 0.1.0
@@ -68,7 +82,7 @@ export interface Via<out Profile, out Holder, out Address = string> {
     E | ProfileNotFound | NotConnected | HeldElsewhere<Address> | InvalidProfile,
     R
   >
-  /** Waits until there is a holder here, however long that takes. Fails when there is one elsewhere. */
+  /** Waits until there is a holder, however long that takes. Fails when there is one elsewhere that cannot be used from here. */
   readonly wait: Effect.Effect<Holder, HeldElsewhere<Address> | InvalidProfile>
 }
 
@@ -97,7 +111,7 @@ export interface Registry<in out Profile, in out Holder, in out Address = string
   /** Where a profile is held, as far as is known here: answered from memory. */
   readonly whereis: (profile: Profile) => Effect.Effect<Option.Option<Entry<Holder, Address>>, InvalidProfile>
   /** A handle that looks for the holder at each use. */
-  readonly via: (profile: Profile) => Via<Profile, Holder, Address>
+  readonly via: (profile: Profile, options?: ViaOptions<Holder, Address>) => Via<Profile, Holder, Address>
   /** Everything that is held, as far as is known here. */
   readonly list: Effect.Effect<ReadonlyArray<readonly [profile: Profile, entry: Entry<Holder, Address>]>>
   /**

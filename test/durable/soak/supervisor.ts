@@ -205,7 +205,9 @@ export const soak = Effect.fnUntraced(
       yield* every(2000, 5000, stop),
       yield* every(6000, 12_000, end("SIGTERM", "leaves")),
       yield* every(50, 500, cut),
-      ...(isOurs ? [yield* every(5000, Math.max(6000, Math.min(30_000, options.seconds * 500)), restart)] : [])
+      ...(isOurs
+        ? [yield* every(Math.min(5000, options.seconds * 250), Math.min(30_000, options.seconds * 500), restart)]
+        : [])
     ]
     for (let second = 0; second < options.seconds; second++) {
       options.progress(

@@ -1,11 +1,14 @@
 /**
- * Committing a group on Postgres, by one of the functions in `0002_commit.sql`: there is a short one for groups in which servers
- * only change their state, and one for a single such server. Where nothing changes, a SELECT will do.
+ * Committing a group on Postgres, by one of the functions in `0002_commit.sql` and `0007_commit_lines.sql`: there are short ones for
+ * groups in which servers only change their state, for a single such server, and for those in which messages are only put in line
+ * or lines are only worked off. Where nothing changes, a SELECT will do.
  */
 import * as PgTypes from "@effect/sql-pg/PgTypes"
 import type { GroupStatement, Row } from "../../../member/internal/lane.ts"
 import { array } from "../../../member/internal/parameters.ts"
-import type { Check, Due, Enqueue, Member, Outgoing, ScheduledId, Transition, Verdict } from "../../DurableStorage.ts"
+import type { Check, Due, Enqueue, Member, ScheduledId, Transition, Verdict } from "../../DurableStorage.ts"
+import { orderOf } from "../journals.ts"
+import { appendParams, unappended } from "./appends.ts"
 
 /** A member that goes through the lane. */
 export type Part = Transition | Enqueue
@@ -51,32 +54,69 @@ const stepsInFragmentsSql =
 /** The same for a single server. */
 const stepSql = "SELECT refused, ARRAY[pushed::float8] FROM holdfast.commit_step($1, $2, $3, $4, $5, $6)"
 
-const isPlainStep = (part: Part): part is Transition =>
-  part._tag === "Transition" && part.lock === undefined && part.taken === part.takenBefore &&
-  part.later === undefined && part.stateVersion === undefined && part.transaction === undefined &&
-  part.consumed.length === 0 && part.outcomes.length === 0 && part.replies.length === 0 &&
-  part.outgoing.length === 0 && part.parked.length === 0
+/** A turn that takes nothing, and tells nobody elsewhere. */
+const isPlainStep = (turn: Transition): boolean => turn.taken === turn.takenBefore && turn.replies.length === 0
+
+// ------------------------------------------------------------------------------------------------ lines only
+
+const messagesSql = `
+SELECT refused, NULL, NULL, NULL, NULL, line_id::float8[], line_pushed::float8[], line_holder::float8[]
+FROM holdfast.commit_messages($1, $2, $3, $4, $5, $6, $7, $8, $9)`
+
+const isPlainEnqueue = (part: Part): part is Enqueue =>
+  part._tag === "Enqueue" && part.later === undefined && part.replies.length === 0 &&
+  part.outgoing.length > 0 && part.outgoing.every(({ message }) => message.primaryKey === undefined)
+
+const turnsSql =
+  "SELECT refused, pushed::float8[] FROM holdfast.commit_turns($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+
+/** A step that takes from the head of the line, and replies. */
+const isPlainTurn = (part: Part): part is Transition =>
+  part._tag === "Transition" && part.lock === undefined && part.later === undefined &&
+  part.stateVersion === undefined &&
+  part.transaction === undefined && part.consumed.length === 0 && part.outcomes.length === 0 &&
+  part.outgoing.length === 0 && part.parked.length === 0 && part.appends === undefined
 
 // ------------------------------------------------------------------------------------------------ everything
 
 const groupSql = `
 SELECT refused, pushed::float8[], known_m, known_key, known_reply, line_id::float8[], line_pushed::float8[],
-  line_holder::float8[], missed, due_in
+  line_holder::float8[], missed, due_in, unappended
 FROM holdfast.commit_group($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
   $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41, $42, $43, $44, $45,
-  $46, $47, $48, $49, $50, $51, $52, $53, $54)`
+  $46, $47, $48, $49, $50, $51, $52, $53, $54, $55, $56, $57, $58, $59, $60, $61, $62)`
 
-const outgoingParams = (outgoing: ReadonlyArray<readonly [number, Outgoing]>): ReadonlyArray<unknown> => [
-  int4(outgoing.map(([m]) => m)),
-  int8(outgoing.map(([, { id }]) => id)),
-  text(outgoing.map(([, { message }]) => message.mode)),
-  text(outgoing.map(([, { message }]) => message.rpc)),
-  text(outgoing.map(([, { message }]) => message.payload)),
-  text(outgoing.map(([, { message }]) => message.primaryKey ?? null)),
-  bool(outgoing.map(([, { message }]) => message.priority)),
-  int8(outgoing.map(([, { message }]) => message.node)),
-  int8(outgoing.map(([, { message }]) => message.call))
+/** The messages of all parts, without their keys. */
+const messageParams = (parts: ReadonlyArray<Part>): ReadonlyArray<unknown> => {
+  const outgoing = parts.flatMap((part) => part.outgoing)
+  return [
+    int8(outgoing.map(({ id }) => id)),
+    text(outgoing.map(({ message }) => message.mode)),
+    text(outgoing.map(({ message }) => message.rpc)),
+    text(outgoing.map(({ message }) => message.payload)),
+    bool(outgoing.map(({ message }) => message.priority)),
+    int8(outgoing.map(({ message }) => message.node)),
+    int8(outgoing.map(({ message }) => message.call))
+  ]
+}
+
+/** The messages of all parts, each with the number of its part. */
+const outgoingParams = (parts: ReadonlyArray<Part>): ReadonlyArray<unknown> => [
+  int4(parts.flatMap((part, index) => part.outgoing.map(() => index + 1))),
+  ...messageParams(parts),
+  text(parts.flatMap((part) => part.outgoing.map(({ message }) => message.primaryKey ?? null)))
 ]
+
+/** The replies of all parts, each with the number of its part. */
+const replyParams = (parts: ReadonlyArray<Part>): ReadonlyArray<unknown> => {
+  const replies = parts.flatMap((part, index) => part.replies.map((item) => [index + 1, item] as const))
+  return [
+    int4(replies.map(([m]) => m)),
+    int8(replies.map(([, { node }]) => node)),
+    int8(replies.map(([, { call }]) => call)),
+    text(replies.map(([, { value }]) => value))
+  ]
+}
 
 /** The year 0. Whatever is due before it is due as much as what is due then, and Postgres knows no times before 4714 BC. */
 const earliest = -62_167_219_200_000
@@ -123,7 +163,7 @@ const fragmentParams = (parts: ReadonlyArray<Part>): ReadonlyArray<unknown> | un
 }
 const noFragments = [int4([]), int8([]), text([])]
 
-const groupParams = (parts: ReadonlyArray<Part>): ReadonlyArray<unknown> => {
+const groupParams = (parts: ReadonlyArray<Part>, waitMillis: number): ReadonlyArray<unknown> => {
   const steps = parts.map((part) => part._tag === "Transition" ? part : undefined)
   /** What all parts have of something, each with the number of its part. */
   const each = <A>(of: (part: Transition) => ReadonlyArray<A>): ReadonlyArray<readonly [number, A]> =>
@@ -131,8 +171,6 @@ const groupParams = (parts: ReadonlyArray<Part>): ReadonlyArray<unknown> => {
   const consumed = each((step) => step.consumed)
   const outcomes = each((step) => step.outcomes)
   const parked = each((step) => step.parked)
-  const replies = parts.flatMap((part, index) => part.replies.map((item) => [index + 1, item] as const))
-  const outgoing = parts.flatMap((part, index) => part.outgoing.map((item) => [index + 1, item] as const))
   return [
     int8(steps.map((step) => step?.id)),
     int8(steps.map((step) => step?.version)),
@@ -148,11 +186,8 @@ const groupParams = (parts: ReadonlyArray<Part>): ReadonlyArray<unknown> => {
     text(outcomes.map(([, { primaryKey }]) => primaryKey)),
     text(outcomes.map(([, { reply }]) => reply ?? null)),
     bool(outcomes.map(([, { late }]) => late)),
-    int4(replies.map(([m]) => m)),
-    int8(replies.map(([, { node }]) => node)),
-    int8(replies.map(([, { call }]) => call)),
-    text(replies.map(([, { value }]) => value)),
-    ...outgoingParams(outgoing),
+    ...replyParams(parts),
+    ...outgoingParams(parts),
     int4(parked.map(([m]) => m)),
     text(parked.map(([, { message }]) => message.mode)),
     text(parked.map(([, { message }]) => message.rpc)),
@@ -163,7 +198,8 @@ const groupParams = (parts: ReadonlyArray<Part>): ReadonlyArray<unknown> => {
     int8(parked.map(([, { message }]) => message.call)),
     int4(parked.map(([, { attempts }]) => attempts)),
     text(parked.map(([, { failure }]) => failure.replaceAll("\0", ""))),
-    ...laterParams(parts)
+    ...laterParams(parts),
+    ...appendParams(parts, waitMillis)
   ]
 }
 
@@ -202,13 +238,15 @@ const groupVerdicts = (
   }
   if (typeof row[9] === "number") changes.scheduled(row[9])
   const missed = missedOf(parts, numbers(row[8]))
+  const notAppended = unappended(parts, row[10])
   return parts.map((part, index): Verdict => {
     const end = part._tag === "Enqueue" ? endOf.get(part.outgoing[0]?.id ?? 0) : pushed[index]
     if (!refused.includes(index + 1)) return { _tag: "Done", pushed: end }
     const replies = known.get(index + 1)
     if (replies !== undefined) return { _tag: "Known", replies }
     const cancelled = missed.get(index + 1)
-    return cancelled === undefined ? refusal(part, end ?? 0) : { _tag: "Missed", cancelled }
+    if (cancelled !== undefined) return { _tag: "Missed", cancelled }
+    return notAppended.get(index + 1) ?? refusal(part, end ?? 0)
   })
 }
 
@@ -239,36 +277,56 @@ const verdictFromLane = (part: Part, isRefused: boolean): Verdict =>
     ? { _tag: "Missed", cancelled: part.later.cancelled }
     : { _tag: "Superseded" }
 
-/** The statement for groups that write. Tells of lines that got longer and of what was scheduled. */
-export const groupStatement = (changes: Changes): GroupStatement<Part, Verdict> => ({
-  prepare: (parts, lane, seq) => {
-    const number = [BigInt(lane), BigInt(seq)]
-    if (!parts.every(isPlainStep)) return { sql: groupSql, params: [...number, ...groupParams(parts)] }
-    const fragments = fragmentParams(parts)
-    const [only] = parts
-    if (parts.length === 1 && only !== undefined && fragments === undefined) {
-      const guard = only.guard === undefined ? null : BigInt(only.guard)
-      return {
-        sql: stepSql,
-        params: [
-          ...number,
-          PgTypes.int8(BigInt(only.id)),
-          PgTypes.int8(BigInt(only.version)),
-          PgTypes.int8(guard),
-          PgTypes.text(only.state ?? null)
-        ]
-      }
+interface Statement {
+  readonly sql: string
+  readonly params: ReadonlyArray<unknown>
+}
+
+/** For turns alone. `undefined`: there is no short form for them. */
+const turnsStatement = (turns: ReadonlyArray<Transition>): Statement | undefined => {
+  const fragments = fragmentParams(turns)
+  const areSteps = turns.every(isPlainStep)
+  const [only] = turns
+  if (areSteps && turns.length === 1 && only !== undefined && fragments === undefined) {
+    return {
+      sql: stepSql,
+      params: [
+        PgTypes.int8(BigInt(only.id)),
+        PgTypes.int8(BigInt(only.version)),
+        PgTypes.int8(only.guard === undefined ? null : BigInt(only.guard)),
+        PgTypes.text(only.state ?? null)
+      ]
     }
-    const params = [
-      ...number,
-      int8(parts.map((part) => part.id)),
-      int8(parts.map((part) => part.version)),
-      int8(parts.map((part) => part.guard)),
-      text(parts.map((part) => part.state ?? null))
-    ]
+  }
+  const fence = [
+    int8(turns.map((turn) => turn.id)),
+    int8(turns.map((turn) => turn.version)),
+    int8(turns.map((turn) => turn.guard))
+  ]
+  const states = text(turns.map((turn) => turn.state ?? null))
+  if (areSteps) {
     return fragments === undefined
-      ? { sql: stepsSql, params }
-      : { sql: stepsInFragmentsSql, params: [...params, ...fragments] }
+      ? { sql: stepsSql, params: [...fence, states] }
+      : { sql: stepsInFragmentsSql, params: [...fence, states, ...fragments] }
+  }
+  if (fragments !== undefined) return undefined
+  return { sql: turnsSql, params: [...fence, int8(turns.map((turn) => turn.taken)), states, ...replyParams(turns)] }
+}
+
+const statementFor = (parts: ReadonlyArray<Part>, waitMillis: number): Statement => {
+  if (parts.every(isPlainEnqueue)) return { sql: messagesSql, params: messageParams(parts) }
+  const short = parts.every(isPlainTurn) ? turnsStatement(parts) : undefined
+  return short ?? { sql: groupSql, params: groupParams(parts, waitMillis) }
+}
+
+/**
+ * The statement for groups that write. Tells of lines that got longer and of what was scheduled. Streams of event stores that
+ * somebody has locked are waited for that long.
+ */
+export const groupStatement = (changes: Changes, waitMillis = 0): GroupStatement<Part, Verdict> => ({
+  prepare: (parts, lane, seq) => {
+    const { params, sql } = statementFor(parts, waitMillis)
+    return { sql, params: [BigInt(lane), BigInt(seq), ...params] }
   },
   verdicts: (parts, row) => groupVerdicts(parts, row, changes),
   // Which lines grew is not known any more; the poll finds them. A refused step is looked at anew from the start.
@@ -298,18 +356,22 @@ export const checkVerdicts = (checks: ReadonlyArray<Check>, row: Row | undefined
 }
 
 /**
- * Takes a group apart into what is written together, what is committed in transactions that handlers have opened, and what is
- * only checked, with their places in it.
+ * Takes a group apart into what is written together, what is committed in transactions that handlers have opened, what is
+ * only checked, and what waits for the next group, with their places in it. What expects something of a stream is written first.
  */
 export const apart = (group: ReadonlyArray<Member>) => {
+  const order = orderOf(group)
+  const waitingAt: Array<number> = []
   const parts: Array<Part> = []
   const partAt: Array<number> = []
   const within: Array<Transition> = []
   const withinAt: Array<number> = []
   const checks: Array<Check> = []
   const checkAt: Array<number> = []
-  group.forEach((member, index) => {
-    if (member._tag === "Check") {
+  const put = (member: Member, index: number): void => {
+    if (order?.waiting.has(member) === true) {
+      waitingAt.push(index)
+    } else if (member._tag === "Check") {
       checks.push(member)
       checkAt.push(index)
     } else if (member._tag === "Transition" && member.transaction !== undefined) {
@@ -319,6 +381,11 @@ export const apart = (group: ReadonlyArray<Member>) => {
       parts.push(member)
       partAt.push(index)
     }
-  })
-  return { parts, partAt, within, withinAt, checks, checkAt }
+  }
+  if (order === undefined) group.forEach(put)
+  else {
+    group.forEach((member, index) => order.first.has(member) && put(member, index))
+    group.forEach((member, index) => !order.first.has(member) && put(member, index))
+  }
+  return { parts, partAt, within, withinAt, checks, checkAt, waitingAt }
 }

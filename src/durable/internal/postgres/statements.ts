@@ -213,13 +213,14 @@ export const deliverDue = {
   }
 }
 
+/** Starts behind what is over with, of which the index may still be full. */
 export const replies = {
   sql: `
 SELECT r.member::float8, r.call::float8, r.value
 FROM unnest($1::bigint[]) AS m(id) CROSS JOIN LATERAL (
-  SELECT * FROM holdfast.reply r WHERE r.member = m.id ORDER BY r.call LIMIT 10000
+  SELECT * FROM holdfast.reply r WHERE r.member = m.id AND r.call >= $2 ORDER BY r.call LIMIT 10000
 ) r`,
-  params: (members: ReadonlyArray<number>) => [int8(members)],
+  params: (members: ReadonlyArray<number>, from: number) => [int8(members), BigInt(from)],
   rows: (rows: Rows) =>
     rows.map(([node, call, value]): Reply => ({ node: Number(node), call: Number(call), value: String(value) }))
 }

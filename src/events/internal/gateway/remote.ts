@@ -230,6 +230,8 @@ export const make = Effect.fnUntraced(function*(
 
   return {
     append,
+    // What goes through a gateway is never part of a handler's step: no storage knows it, and so the handler is told.
+    journal: (store) => Effect.succeed({ store, appended: () => undefined }),
     link,
     deleteStream: (store, eventStreamId, expectedVersion, hard) =>
       once(store, "deleteStream", (client) => client("DeleteStream", { store, eventStreamId, expectedVersion, hard })),

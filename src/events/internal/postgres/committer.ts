@@ -24,7 +24,7 @@ import { type EventStoreError, StoreUnavailable } from "../../EventStoreError.ts
 import { failure } from "../checks.ts"
 import * as metrics from "../metrics.ts"
 import type { Append } from "../storage.ts"
-import { appendStatement, type Verdict } from "./groups.ts"
+import { appendAnyStatement, appendStatement, isPlain, type Verdict } from "./groups.ts"
 
 /** How many appends go into one group at most, and how many characters of data. */
 const maxGroup = 256
@@ -33,6 +33,9 @@ const maxGroupEvents = 10_000
 
 const sizeOf = ({ events }: Append): number =>
   events.reduce((size, { data, metadata }) => size + data.length + (metadata?.length ?? 0), 0)
+
+/** Of how many streams it is remembered that they are there and were free. */
+const maxKnown = 10_000
 
 /** After how many times an append whose stream was locked stands in line for it. */
 const patience = 5
@@ -166,14 +169,28 @@ export const make = Effect.fnUntraced(function*(options: {
 
   let lastGroup = 0
 
+  /** Streams that were there and free when they were appended to last. */
+  const known = new Set<string>()
+  const nameOf = ({ append, store }: Waiting): string => `${store} ${append.eventStreamId}`
+  const isKnownAndPlain = (waiting: Waiting): boolean => known.has(nameOf(waiting)) && isPlain(waiting.append)
+  const note = (waiting: Waiting, verdict: Verdict): void => {
+    if (verdict._tag !== "Done") known.delete(nameOf(waiting))
+    else if (known.size < maxKnown || known.has(nameOf(waiting))) known.add(nameOf(waiting))
+    else known.clear()
+  }
+
   const commitGroup = (store: string, group: ReadonlyArray<Waiting>, lane: () => Lane, waitFor: number) =>
     Effect.gen(function*() {
       const started = clock.currentTimeMillisUnsafe()
-      const verdicts = yield* through(lane, appendStatement(store, waitFor), group.map(({ append }) => append))
+      const statement = waitFor === 0 && group.every(isKnownAndPlain)
+        ? appendAnyStatement(store)
+        : appendStatement(store, waitFor)
+      const verdicts = yield* through(lane, statement, group.map(({ append }) => append))
       let refused = 0
       let events = 0
       for (const [index, waiting] of group.entries()) {
         const verdict = verdicts[index] ?? { _tag: "Again" }
+        note(waiting, verdict)
         switch (verdict._tag) {
           case "Busy":
             metrics.count(metrics.busy)

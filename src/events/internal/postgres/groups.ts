@@ -38,6 +38,8 @@ export type Verdict =
 /** The schema of a store. Its id has nothing that would need quoting. */
 export const schemaOf = (store: string): string => `holdfast_events_${store}`
 
+const isNothing = (value: unknown): boolean => value === null || value === undefined
+
 const lost = (parts: ReadonlyArray<unknown>, refused: ReadonlySet<number>): ReadonlyArray<Verdict> =>
   parts.map((_, index) => refused.has(index + 1) ? { _tag: "Again" } : { _tag: "Done", version: undefined })
 
@@ -145,6 +147,61 @@ FROM ${schemaOf(store)}.append_group($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $1
   }
 }
 
+/** Whether nothing is expected, and nothing can be known: such parts go together by the short statement. */
+export const isPlain = ({ events, expectedVersion }: Append): boolean =>
+  expectedVersion === "any" && !events.some(({ idGiven }) => idGiven)
+
+/** The group of a store whose parts are all plain, on streams that are believed to be there and free. */
+export const appendAnyStatement = (store: string): GroupStatement<Append, Verdict> => {
+  const sql = `
+SELECT refused, s_version::float8[]
+FROM ${schemaOf(store)}.append_any($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`
+  return {
+    prepare: (parts, lane, seq) => {
+      const { names, streams } = streamsOf(parts)
+      const counts = names.map(() => 0)
+      const eventStreams: Array<number> = []
+      const places: Array<number> = []
+      parts.forEach(({ events }, index) => {
+        const stream = streams[index] ?? 1
+        for (let n = 0; n < events.length; n++) {
+          const place = (counts[stream - 1] ?? 0) + 1
+          counts[stream - 1] = place
+          eventStreams.push(stream)
+          places.push(place)
+        }
+      })
+      return {
+        sql,
+        params: [
+          int8(lane),
+          int8(seq),
+          PgTypes.int4(parts.length),
+          texts(names),
+          int8s(counts),
+          int4s(eventStreams),
+          int8s(places),
+          ...columns(parts.flatMap((part) => part.events))
+        ]
+      }
+    },
+    verdicts: (parts, [refused, versionsNow]) => {
+      if (isNothing(refused)) return undefined
+      if (Array.isArray(refused) && refused.length > 0) return parts.map(() => ({ _tag: "Again" }))
+      const { streams } = streamsOf(parts)
+      const versions = [...numbers(versionsNow)]
+      return parts.map((part, index): Verdict => {
+        const stream = (streams[index] ?? 1) - 1
+        const version = (versions[stream] ?? -1) + part.events.length
+        versions[stream] = version
+        return { _tag: "Done", version }
+      })
+    },
+    verdictsFromLane: lost,
+    failed
+  }
+}
+
 // ------------------------------------------------------------------------------------------------ links and deletions
 
 export interface Linking {
@@ -152,8 +209,6 @@ export interface Linking {
   readonly expectedVersion: ExpectedVersion
   readonly eventIds: ReadonlyArray<string>
 }
-
-const isNothing = (value: unknown): boolean => value === null || value === undefined
 
 export const linkStatement = (store: string): GroupStatement<Linking, Verdict> => ({
   prepare: ([part], lane, seq) => ({

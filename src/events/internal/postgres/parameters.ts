@@ -3,6 +3,7 @@
  */
 import * as PgTypes from "@effect/sql-pg/PgTypes"
 import * as DateTime from "effect/DateTime"
+import { isOpaque } from "../../../durable/internal/postgres/appends.ts"
 import { array } from "../../../member/internal/parameters.ts"
 import type { ExpectedVersion } from "../../EventStoreError.ts"
 import type { Metadata, RecordedEvent, StreamInfo } from "../../RecordedEvent.ts"
@@ -40,23 +41,25 @@ export const expectedNumber = (expected: ExpectedVersion): number => {
 export const mayCreate = (expected: ExpectedVersion): boolean =>
   expected === "any" || expected === "noStream" || expected === -1
 
-/** What `jsonb` does not take: NUL and lone surrogates, as JSON text has them. More may look like it, which is no harm. */
-const opaque = /\\u0000|\\ud[89a-f]/i
-
-export const isOpaque = (json: string): boolean => json.includes("\\u") && opaque.test(json)
-
 export const isOpaqueEvent = ({ data, metadata }: EncodedEvent): boolean =>
   isOpaque(data) || (metadata !== null && isOpaque(metadata))
+
+/** A column; one that holds nothing is none, which `unnest` takes for the same. */
+const unlessEmpty = <A>(
+  of: (values: ReadonlyArray<A>) => PgTypes.Parameter,
+  values: ReadonlyArray<A>,
+  nothing: A
+): PgTypes.Parameter => values.every((value) => value === nothing) ? { ...of([]), value: null } : of(values)
 
 /** What statements want to know of events, column by column. */
 export const columns = (events: ReadonlyArray<EncodedEvent>): ReadonlyArray<PgTypes.Parameter> => [
   uuids(events.map(({ id }) => id)),
   texts(events.map(({ type }) => type)),
   texts(events.map(({ data }) => data)),
-  texts(events.map(({ metadata }) => metadata)),
-  texts(events.map(({ dataContentType }) => dataContentType)),
-  texts(events.map(({ metadataContentType }) => metadataContentType)),
-  bools(events.map(isOpaqueEvent))
+  unlessEmpty(texts, events.map(({ metadata }) => metadata), null),
+  unlessEmpty(texts, events.map(({ dataContentType }) => dataContentType), null),
+  unlessEmpty(texts, events.map(({ metadataContentType }) => metadataContentType), null),
+  unlessEmpty(bools, events.map(isOpaqueEvent), false)
 ]
 
 export const numbers = (value: unknown): ReadonlyArray<number> => Array.isArray(value) ? value.map(Number) : []

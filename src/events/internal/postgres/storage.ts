@@ -8,6 +8,8 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { SqlError } from "effect/sql/SqlError"
+import { PostgresJournal } from "../../../durable/internal/journals.ts"
+import { isOpaque } from "../../../durable/internal/postgres/appends.ts"
 import type * as Member from "../../../member/Member.ts"
 import type { Direction } from "../../EventStore.ts"
 import {
@@ -28,11 +30,12 @@ import type { Snapshot } from "../../Snapshot.ts"
 import type { StoreConfig } from "../../StoreConfig.ts"
 import { failure } from "../checks.ts"
 import { matches, streamOf } from "../matching.ts"
+import * as metrics from "../metrics.ts"
 import { Signal } from "../signal.ts"
 import type { EventStorage, Placed } from "../storage.ts"
 import * as committing from "./committer.ts"
-import { deleteStatement, linkStatement, type Verdict } from "./groups.ts"
-import { dateOf, int8, isOpaque, placedOf, type Row, streamInfoOf, text, textOf, texts, uuids } from "./parameters.ts"
+import { deleteStatement, linkStatement, schemaOf, type Verdict } from "./groups.ts"
+import { dateOf, int8, placedOf, type Row, streamInfoOf, text, textOf, texts, uuids } from "./parameters.ts"
 import * as reading from "./reader.ts"
 import { isInTransaction, stage } from "./staging.ts"
 import { subscriptionsOf } from "./subscriptions.ts"
@@ -213,6 +216,19 @@ export const make = Effect.fnUntraced(function*(options: {
         opened.add(store)
       })
 
+  const journals = new Map<string, PostgresJournal>()
+  const journalOf = (store: string): PostgresJournal => {
+    const known = journals.get(store)
+    if (known !== undefined) return known
+    const appended = (events: number) => {
+      metrics.count(metrics.appended, events)
+      tell("events", store)
+    }
+    const made = new PostgresJournal({ store, client, schema: schemaOf(store), appended })
+    journals.set(store, made)
+    return made
+  }
+
   const page = (rows: ReadonlyArray<Row>, at: number, streamId?: string): ReadonlyArray<Placed> =>
     rows.flatMap((row) => placedOf(row, at, streamId) ?? [])
 
@@ -249,6 +265,11 @@ export const make = Effect.fnUntraced(function*(options: {
           : yield* committer.append(store, append)
         const version = yield* decided(store, eventStreamId, expectedVersion, verdict)
         return version ?? (yield* versionOf(store, events.at(-1)?.id ?? ""))
+      }),
+    journal: (store) =>
+      Effect.gen(function*() {
+        yield* ensureOpen(store)
+        return (yield* isInTransaction(client)) ? undefined : journalOf(store)
       }),
     link: (store, eventStreamId, eventIds, expectedVersion) =>
       Effect.gen(function*() {

@@ -195,7 +195,10 @@ export class Committer {
   readonly #comeBack: Effect.Effect<void> = Effect.suspend(() => {
     const lost = this.#engine.id()
     this.lapsed()
-    return Effect.logWarning("this member was given up: its registrations are lost, and it comes back anew").pipe(
+    const why = this.#engine.whyLost()
+    return Effect.logWarning(
+      `this member was given up: its registrations are lost, and it comes back anew. Why: ${why}`
+    ).pipe(
       Effect.annotateLogs({ member: lost }),
       Effect.andThen(this.#engine.rejoin(lost))
     )

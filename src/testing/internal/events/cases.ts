@@ -3,16 +3,13 @@
  * that they expect.
  */
 import * as Effect from "effect/Effect"
-import * as Random from "effect/Random"
 import { EventStore } from "../../../events/EventStore.ts"
 import type { EventStoreError, EventStoreErrorReason } from "../../../events/EventStoreError.ts"
 import type { NewEvent, RecordedEvent } from "../../../events/RecordedEvent.ts"
+import type * as Conformance from "../../Conformance.ts"
+import { defineTimeless, unused } from "../cases.ts"
 
-/** One promise, and what shows whether it is kept: it dies where it is not. */
-export interface Case {
-  readonly name: string
-  readonly effect: Effect.Effect<void, EventStoreError, EventStore>
-}
+export type Case = Conformance.Case<EventStore>
 
 /** What a case works with. */
 export interface Given {
@@ -26,16 +23,18 @@ export const promise = (
   name: string,
   test: (given: Given) => Generator<Effect.Effect<unknown, EventStoreError, never>, void, never>,
   config: { readonly hardDeletes?: boolean } = {}
-): Case => ({
-  name,
-  effect: Effect.gen(function*() {
-    const events = yield* EventStore
-    const store = `suite_${yield* Random.nextIntBetween(0, 2 ** 31)}_${yield* Random.nextIntBetween(0, 2 ** 31)}`
-    yield* events.createStore(store, config)
-    yield* Effect.gen(() => test({ events, store }))
-    yield* events.removeStore(store, { purge: true })
-  })
-})
+): Case =>
+  defineTimeless(
+    name,
+    Effect.gen(function*() {
+      const events = yield* EventStore
+      const store = `suite_${yield* unused}`
+      const purge = events.removeStore(store, { purge: true })
+      yield* events.createStore(store, config)
+      yield* Effect.onError(Effect.gen(() => test({ events, store })), () => Effect.ignore(purge))
+      yield* purge
+    })
+  )
 
 /** Events of type `Counted` with the numbers from one to before another. */
 export const counted = (from: number, to: number): ReadonlyArray<NewEvent> =>

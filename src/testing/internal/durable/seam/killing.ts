@@ -98,12 +98,12 @@ export const killing = [
       yield* second.commit([enqueue(calls)])
       yield* first.commit([step(server, { lock: locker })])
       yield* second.kill(server.address, "\"it had to be\"")
-      yield* same("to those in line", (yield* second.replies).map(({ call }) => call).sort((a, b) => a - b), [
+      yield* same("to those in line", (yield* second.replies(0)).map(({ call }) => call).sort((a, b) => a - b), [
         calls[0]?.message.call ?? 0,
         calls[2]?.message.call ?? 0
       ])
-      yield* same("what they are told", values(yield* second.replies), ["\"it had to be\"", "\"it had to be\""])
-      yield* same("to the one under the lock", yield* first.replies, [
+      yield* same("what they are told", values(yield* second.replies(0)), ["\"it had to be\"", "\"it had to be\""])
+      yield* same("to the one under the lock", yield* first.replies(0), [
         { node: first.node(), call: locker.call, value: "\"it had to be\"" }
       ])
     })

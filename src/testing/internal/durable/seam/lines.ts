@@ -255,14 +255,16 @@ export const lines = [
       const [one, two_, three] = [reply(second, "\"ü 1\""), reply(second, "\"2\""), reply(first, "\"3\"")]
       yield* first.commit([step(server, { replies: [one, three] }), enqueue([], { replies: [two_] })])
       for (let time = 0; time < 2; time++) {
-        yield* same("of the second node", values(yield* second.replies), ["\"2\"", "\"ü 1\""])
+        yield* same("of the second node", values(yield* second.replies(0)), ["\"2\"", "\"ü 1\""])
       }
-      yield* same("of the first", yield* first.replies, [three])
+      yield* same("of the first", yield* first.replies(0), [three])
+      const later = values(yield* second.replies(Math.max(one.call, two_.call)))
+      yield* same("from a number on", later, [one.call > two_.call ? one.value : two_.value])
       yield* second.forget([one])
-      yield* same("one is forgotten", values(yield* second.replies), ["\"2\""])
+      yield* same("one is forgotten", values(yield* second.replies(0)), ["\"2\""])
       yield* second.forget([one, two_])
-      yield* same("all are", yield* second.replies, [])
-      yield* same("of the first they stay", values(yield* first.replies), ["\"3\""])
+      yield* same("all are", yield* second.replies(0), [])
+      yield* same("of the first they stay", values(yield* first.replies(0)), ["\"3\""])
     })
   ),
 

@@ -73,7 +73,7 @@ export const whole = (["its version", "its line", "a key", "what it would cancel
         "Done"
       ])
 
-      yield* same("the replies", values(yield* second.replies), [`"reply ${done.id}"`])
+      yield* same("the replies", values(yield* second.replies(0)), [`"reply ${done.id}"`])
       yield* same(
         "what was sent",
         yield* callsOf(second, target),
