@@ -69,7 +69,7 @@ layer(NodeServices.layer, { excludeTestServices: true })("the benchmark", (it) =
         `--json=${json}`,
         `--svg=${svg}`
       ])
-      assert.strictEqual(code, 0, errors)
+      assert.strictEqual(code, 0, `${errors}\n${output}`)
       const result = Schema.decodeUnknownSync(Schema.fromJsonString(Result))(yield* fs.readFileString(json))
 
       for (const [name, expected] of Object.entries(withPeers)) {
