@@ -15,8 +15,8 @@ import { EventGateway, EventStore, GatewayToken, PostgresEventStore, Selector } 
 import { median } from "./summary.ts"
 
 const concurrency = 64
-const rounds = 7
-const sampleMillis = 1500
+const rounds = 11
+const sampleMillis = 700
 const data = { flight: "AS 123", from: "SEA", to: "LAX", delay: 4, pad: "x".repeat(100) }
 const key = { id: "bench", secret: Redacted.make("a secret of at least 32 bytes, for this run") }
 

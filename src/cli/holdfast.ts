@@ -12,6 +12,7 @@ import * as Logger from "effect/Logger"
 import * as Runtime from "effect/Runtime"
 import { command as db } from "./db.ts"
 import { events, streams, subscriptions } from "./events.ts"
+import { gateway } from "./gateway.ts"
 import { exitCodes } from "./output.ts"
 import { commands as parked } from "./parked.ts"
 import { commands as servers } from "./servers.ts"
@@ -23,7 +24,7 @@ const holdfast = Command.make("holdfast").pipe(
       "  Exit codes: 0 done, 1 failed, 2 wrong command line or configuration, 3 not confirmed,\n" +
       "  4 something is pending (db plan --check). Results go to standard output, progress to standard error."
   ),
-  Command.withSubcommands([db, ...servers, ...tail, ...parked, streams, events, subscriptions]),
+  Command.withSubcommands([db, ...servers, ...tail, ...parked, streams, events, subscriptions, gateway]),
   Command.withExamples([
     { command: "holdfast db load", description: "Make a datastore, and bring it up to date" },
     { command: "holdfast db plan --check --json", description: "Whether an upgrade has anything to do, for a script" },
@@ -31,6 +32,7 @@ const holdfast = Command.make("holdfast").pipe(
     { command: "holdfast ps --waiting --locked --parked", description: "Durable servers that are not at rest" },
     { command: "holdfast parked retry --all", description: "What was set aside, once more" },
     { command: "holdfast events SEA --backward -n 10", description: "The last ten events of a stream" },
+    { command: "holdfast gateway serve --port 7400", description: "A worker of the event gateway" },
     { command: "holdfast --completions bash", description: "Completions for the shell" }
   ])
 )

@@ -56,7 +56,7 @@ import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
 import * as Redacted from "effect/Redacted"
 import * as RpcServer from "effect/rpc/RpcServer"
 import * as Schema from "effect/Schema"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import { createServer } from "node:http"
 import { createServer as createTlsServer } from "node:https"
 import { InvalidOptions } from "../datastore/DatastoreOptions.ts"
@@ -70,8 +70,8 @@ import { announce, listed } from "./internal/gateway/announcing.ts"
 import { Breaker } from "./internal/gateway/breaker.ts"
 import { Clients, type Limits } from "./internal/gateway/clients.ts"
 import * as handling from "./internal/gateway/handlers.ts"
-import * as metrics from "./internal/gateway/metrics.ts"
 import { type Backlog, encodeError, make as makeTransport } from "./internal/gateway/transport.ts"
+import * as metrics from "./internal/metrics.ts"
 import { storageOf } from "./internal/service.ts"
 
 /**
@@ -196,7 +196,7 @@ const make = Effect.fnUntraced(function*(input: Input): Effect.fn.Return<
       const { headers } = yield* HttpServerRequest.HttpServerRequest
       const text = /^bearer +(\S+)$/i.exec(headers["authorization"] ?? "")?.[1]
       const token = text === undefined ? undefined : Redacted.make(text)
-      return yield* Effect.tapError(clients.enter(text, token, stays), () => Metric.update(metrics.refused, 1))
+      return yield* Effect.tapError(clients.enter(text, token, stays), () => Metric.update(metrics.gatewayRefused, 1))
     })
 
   const workers = Effect.gen(function*() {
@@ -282,9 +282,9 @@ const make = Effect.fnUntraced(function*(input: Input): Effect.fn.Return<
       return yield* failure(new AccessDenied({ store: "*", rights: ["admin"] }))
     }
     const { clients: sessions, requests, subscriptions } = clients.load
-    yield* Metric.update(metrics.sessions, sessions)
-    yield* Metric.update(metrics.requests, requests)
-    yield* Metric.update(metrics.subscriptions, subscriptions)
+    yield* Metric.update(metrics.gatewaySessions, sessions)
+    yield* Metric.update(metrics.gatewayRequests, requests)
+    yield* Metric.update(metrics.gatewaySubscriptions, subscriptions)
     return HttpServerResponse.text(yield* PrometheusMetrics.format(), { contentType: "text/plain; version=0.0.4" })
   })
 
@@ -317,25 +317,26 @@ const make = Effect.fnUntraced(function*(input: Input): Effect.fn.Return<
   // ---------------------------------------------------------------------------------------------- listening
 
   const { tls } = input
-  const server = yield* NodeHttpServer.make(
-    () => tls === undefined ? createServer() : createTlsServer({ cert: tls.cert, key: Redacted.value(tls.key) }),
-    {
-      port: input.port,
-      host: input.host ?? "127.0.0.1",
-      gracefulShutdownTimeout: Duration.seconds(1),
-      // A frame may have several requests in it, as long as each alone is not too large.
-      websocket: { maxPayload: limits.requestBytes + 1024 * 1024, perMessageDeflate: false }
-    }
-  )
-  yield* server.serve(app)
+  const listener = tls === undefined
+    ? createServer()
+    : createTlsServer({ cert: tls.cert, key: Redacted.value(tls.key) })
+  // A server waits for its clients when it is closed. Whoever is cut off asks another worker instead.
+  const serving = yield* Effect.acquireRelease(Scope.make(), (serving, exit) =>
+    Effect.suspend(() => {
+      listener.close()
+      listener.closeAllConnections()
+      for (const close of sockets) close()
+      return Scope.close(serving, exit)
+    }))
+  const server = yield* NodeHttpServer.make(() => listener, {
+    port: input.port,
+    host: input.host ?? "127.0.0.1",
+    // A frame may have several requests in it, as long as each alone is not too large.
+    websocket: { maxPayload: limits.requestBytes + 1024 * 1024, perMessageDeflate: false }
+  }).pipe(Scope.provide(serving))
+  yield* Scope.provide(server.serve(app), serving)
   const listening = NetAddress.formatUrlUnsafe(server.address)
   const url = input.url?.replace(/\/$/, "") ?? (tls === undefined ? listening : listening.replace(/^http:/, "https:"))
-  yield* Effect.addFinalizer(() =>
-    Effect.sync(() => {
-      for (const close of sockets) close()
-    })
-  )
-
   yield* Effect.mapError(
     announce(registry, () => ({
       id,

@@ -256,6 +256,21 @@ layer(NodeServices.layer, { excludeTestServices: true })("the small programs", (
       assert.deepStrictEqual((yield* run("counter.ts", { cwd, env })).lines, ["The count is 2"])
     }), minute)
 
+  it.effect(
+    "the gateway's client appends and follows, and is refused what its token does not give",
+    () =>
+      Effect.gen(function*() {
+        const cwd = yield* temporaryFolder
+        const { errors, lines } = yield* run("gateway.ts", { cwd, env: { HOLDFAST_DATABASE_URL: undefined } })
+        assert.deepStrictEqual(lines, [
+          "AS 123 left 4 minutes late",
+          "AS 456 left 0 minutes late",
+          "the token does not give the right to admin in the event store flights"
+        ], errors)
+      }),
+    minute
+  )
+
   it.effect("the script runs on any database", () =>
     Effect.gen(function*() {
       const database = yield* TestPostgres.make

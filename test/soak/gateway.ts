@@ -8,7 +8,7 @@
  *     npm run soak:gateway -- --seconds 600 --workers 5 --clients 8 --every 2 --seed 42
  */
 import { PgClient } from "@effect/sql-pg"
-import { Console, Context, Effect, Fiber, Layer, Random, Redacted, References, Result, Stream } from "effect"
+import { Console, Context, Effect, Fiber, Layer, Predicate, Random, Redacted, References, Result, Stream } from "effect"
 import {
   EventGateway,
   EventStore,
@@ -89,6 +89,9 @@ export const checkSeen = (name: string, positions: ReadonlyArray<number>, total:
   return firsts.length === total ? [] : [`${name} has seen ${firsts.length} events of ${total}`]
 }
 
+const idOf = ({ data }: RecordedEvent.RecordedEvent): string =>
+  Predicate.hasProperty(data, "id") ? String(data.id) : "no id"
+
 const reasonOf = (error: EventStoreError.EventStoreError): Told["outcome"] | string => {
   const { reason } = error
   if (reason._tag === "NoGatewayWorkers" || reason._tag === "Overloaded") return "not"
@@ -111,8 +114,9 @@ const writer = Effect.fnUntraced(function*(
     const isOwn = yield* Random.nextBoolean
     const stream = isOwn ? own : `shared ${yield* Random.nextIntBetween(0, 5)}`
     const ids = Array.from({ length: yield* Random.nextIntBetween(1, 5) }, () => randomUUID())
-    // Half of the ids are the store's own business, which the gateway then has to see to.
-    const batch = ids.map((eventId) => ({ eventType: "Soaked", eventId, data: { by: name } }))
+    // Half of the ids are left to the gateway. What is looked for afterwards is in the data of all of them.
+    const isGiven = yield* Random.nextBoolean
+    const batch = ids.map((id) => ({ eventType: "Soaked", data: { id }, ...(isGiven ? { eventId: id } : {}) }))
     const expected = version
     const result = yield* Effect.result(
       events.appendEvents(store, stream, batch, isOwn ? { expectedVersion: expected } : {})
@@ -133,7 +137,7 @@ const writer = Effect.fnUntraced(function*(
         const read = yield* Effect.result(events.getEvents(store, stream, outcome - ids.length + 1, ids.length))
         if (Result.isSuccess(read)) {
           counts.reads++
-          const found = read.success.map(({ eventId }) => eventId)
+          const found = read.success.map(idOf)
           if (found.join() !== ids.join()) wrong.push(`${name}: read ${found.join()} where ${ids.join()} was appended`)
         } else if (
           typeof reasonOf(read.failure) === "string" && !["maybe", "not"].includes(String(reasonOf(read.failure)))
@@ -229,20 +233,25 @@ export const soak = (url: Redacted.Redacted, plan: Plan, say: (line: string) => 
       }
     }
 
-    // One is killed, and another one takes its place, until the time is over.
+    // One is killed every so often, and another one comes to take its place, as fast as it can.
     yield* Effect.gen(function*() {
-      while (performance.now() + plan.every * 1000 < ends) {
-        yield* Effect.sleep(plan.every * 1000)
-        const index = yield* Random.nextIntBetween(0, workers.length)
-        const victim = workers[index]
-        if (victim === undefined) continue
-        yield* victim.child.signal("SIGKILL")
-        counts.killed++
-        say(`killed ${victim.url}: ${counts.appended} appended, ${counts.delivered} delivered`)
-        workers[index] = yield* start
+      let next = performance.now()
+      while (true) {
+        next += plan.every * 1000
+        if (next >= ends) return
+        yield* Effect.sleep(Math.max(0, next - performance.now()))
+        const [victim] = workers.splice(yield* Random.nextIntBetween(0, Math.max(1, workers.length)), 1)
+        if (victim !== undefined) {
+          yield* victim.child.signal("SIGKILL")
+          counts.killed++
+          say(`killed ${victim.url}: ${counts.appended} appended, ${counts.delivered} delivered`)
+        }
+        yield* Effect.forkScoped(Effect.map(start, (worker) => workers.push(worker)))
       }
     })
     yield* Fiber.joinAll(writers)
+    // Somebody has to be there for what is left.
+    if (workers.length === 0) workers.push(yield* start)
 
     const total = (yield* direct.getVersion(store, "$all")) + 1
     yield* Effect.sleep("50 millis").pipe(
@@ -250,7 +259,10 @@ export const soak = (url: Redacted.Redacted, plan: Plan, say: (line: string) => 
       Effect.timeoutOption("30 seconds")
     )
     yield* Effect.forEach(subscribers, Fiber.interrupt, { concurrency: "unbounded", discard: true })
-    const recorded = yield* Stream.runCollect(direct.readAll(store))
+    const recorded = (yield* Stream.runCollect(direct.readAll(store))).map((event) => ({
+      ...event,
+      eventId: idOf(event)
+    }))
     wrong.push(...checkAppends(told, recorded))
     for (const { isOnce, name, positions } of seen) wrong.push(...checkSeen(name, positions, total, isOnce))
     return { ...counts, total, wrong }

@@ -39,3 +39,22 @@ export const recordGroup = (events: number, refused: number, millis: number): vo
   commitMillis.updateUnsafe(millis, nowhere)
   count(conflicts, refused)
 }
+
+// What gateway workers count tells of no store and of no client: whoever may read these numbers need not know them.
+
+export const gatewaySessions = Metric.gauge("holdfast_gateway_sessions", {
+  description: "Clients connected to this worker"
+})
+
+export const gatewayRequests = Metric.gauge("holdfast_gateway_requests", {
+  description: "Requests in flight at this worker"
+})
+
+export const gatewaySubscriptions = Metric.gauge("holdfast_gateway_subscriptions", {
+  description: "Subscriptions that this worker serves"
+})
+
+export const gatewayRefused = Metric.counter("holdfast_gateway_refused", {
+  description: "Clients that were refused for their token",
+  incremental: true
+})

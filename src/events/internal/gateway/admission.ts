@@ -48,7 +48,8 @@ export class Admission {
   /** Waits for a place. Whoever is let in has to leave again. */
   enter(store: string): Effect.Effect<void> {
     return Effect.suspend(() => {
-      if (this.#waiting.length === 0 && this.#fits(store)) {
+      // Of those who wait none fits, or it would not.
+      if (this.#fits(store)) {
         this.#take(store)
         return Effect.void
       }

@@ -16,9 +16,8 @@ import { Gathering } from "../../../member/internal/gathering.ts"
 import type { Append } from "../../GatewayRpcs.ts"
 import type { Client } from "./connection.ts"
 
-/** How many appends, and how many characters of events, go in one request. */
+/** How many appends go in one request. */
 const maxAppends = 128
-const maxLength = 256 * 1024
 
 /** How many requests may be under way while there is enough for another one. Of what is less, one. */
 const maxUnderWay = 4
@@ -40,7 +39,11 @@ const lengthOf = ([, , events]: WireAppend): number =>
 
 export type Appender = (store: string, append: WireAppend) => Effect.Effect<number, unknown>
 
-export const make = Effect.fnUntraced(function*(client: Client): Effect.fn.Return<Appender, never, Scope.Scope> {
+export const make = Effect.fnUntraced(function*(
+  client: Client,
+  /** How many characters of events go in one request, where one append alone is not longer. */
+  maxLength: number
+): Effect.fn.Return<Appender, never, Scope.Scope> {
   const scope = yield* Effect.scope
   const clock = yield* Clock.Clock
   const queue = new Gathering<Waiting>()

@@ -31,6 +31,9 @@ const silenceMillis = 4000
 /** How many characters of requests go in one frame, where one alone is not longer. */
 const maxFrame = 256 * 1024
 
+/** Text has at most so many times the bytes, as a part of JSON, that it has characters: what is larger goes alone. */
+const spare = 8
+
 export type Client = RpcClient.RpcClient.Flat<RpcGroup.Rpcs<typeof GatewayRpcs>, RpcClientError.RpcClientError>
 
 export interface Connection {
@@ -191,7 +194,7 @@ export const open = Effect.fnUntraced(function*(options: {
     )
 
     const admission = new Admission(limits.requests, limits.storeRequests)
-    const append = yield* makeAppender(client)
+    const append = yield* makeAppender(client, Math.min(maxFrame, limits.requestBytes / spare))
 
     // Those who still ask are told; then the socket is closed.
     const close = Effect.suspend(() => {

@@ -141,16 +141,18 @@ export const make = ({ breaker, clock, sessionOf, storage, stores }: Serving) =>
 
   /** What a client has claimed is free again when the client has gone. */
   const leave = (session: Session): Effect.Effect<void> =>
-    Effect.forEach(
-      Array.from(session.held),
-      ([name, { claimed }]) => {
-        const [store = ""] = name.split(" ")
-        return Effect.ensuring(
-          Effect.ignore(storage.release(store, claimed)),
-          Effect.sync(() => drop(session, store, claimed))
-        )
-      },
-      { concurrency: "unbounded", discard: true }
+    Effect.suspend(() =>
+      Effect.forEach(
+        Array.from(session.held),
+        ([name, { claimed }]) => {
+          const [store = ""] = name.split(" ")
+          return Effect.ensuring(
+            Effect.ignore(storage.release(store, claimed)),
+            Effect.sync(() => drop(session, store, claimed))
+          )
+        },
+        { concurrency: "unbounded", discard: true }
+      )
     )
 
   const handlers = GatewayRpcs.of({

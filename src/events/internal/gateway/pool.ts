@@ -336,10 +336,10 @@ export const make = Effect.fnUntraced(function*(
         const worker = left > 0 ? choose(store, refused) : undefined
         if (worker === undefined) {
           if (overloaded !== undefined) return yield* overloaded
-          if (left <= pause) return yield* uncertain ? unanswered(trouble) : noWorkers(store, started)
+          if (left <= 0) return yield* uncertain ? unanswered(trouble) : noWorkers(store, started)
           yield* refresh
           if (choose(store, refused) !== undefined) continue
-          yield* Effect.sleep(Duration.millis(pause * (yield* Random.nextBetween(0.5, 1))))
+          yield* Effect.sleep(Duration.millis(Math.min(left, pause * (yield* Random.nextBetween(0.5, 1)))))
           pause = Math.min(pause * 2, 500)
           continue
         }
