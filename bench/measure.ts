@@ -31,6 +31,8 @@ export interface Verified {
   readonly name: string
   readonly answered: number
   readonly missing: number
+  /** Whether that can be: see `mayMiss`. */
+  readonly excused: boolean
   /** Resident memory of all its processes but Postgres, in megabytes. */
   readonly megabytes: number
 }
@@ -112,6 +114,7 @@ export const measure = Effect.fnUntraced(function*(plan: Plan, onProgress: (text
       name: one.name,
       answered,
       missing: answered - reply.stored,
+      excused: one.mayMiss ?? false,
       megabytes: reply.megabytes
     })
   }

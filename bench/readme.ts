@@ -170,8 +170,9 @@ const growthTable = ({ growth }: Run): ReadonlyArray<string> => {
   ]
 }
 
-export const section = (run: Run): string =>
-  [
+export const section = (run: Run): string => {
+  const wrong = run.works.flatMap(({ verified }) => verified).filter(({ missing }) => missing !== 0)
+  return [
     "![Holdfast beside what users would pick instead: bars](bench/results.svg)",
     "",
     `Measured on ${run.date.slice(0, 10)}: ${
@@ -189,10 +190,15 @@ export const section = (run: Run): string =>
     ...run.works.flatMap(({ goals }) => goals.map((goal) => `- ${goalText(goal)}`)),
     "",
     ...run.growth.length === 0 ? [] : growthTable(run),
-    ...run.works.flatMap(({ verified }) => verified).every(({ missing }) => missing === 0)
-      ? ["Every case had stored as much as it had answered."]
-      : ["**Not every case had stored as much as it had answered:** see `bench/results.json`."]
+    wrong.length === 0
+      ? "Every case had stored as much as it had answered."
+      : `Stored and answered were the same, but for ${
+        wrong.map(({ answered, missing, name, work }) =>
+          `${name} (${work}): ${whole(answered)} answered, ${whole(answered - missing)} stored`
+        ).join("; ")
+      }.`
   ].join("\n")
+}
 
 /** Renews what lies between the marks of the README, the picture and the figures beside it. */
 export const writeSection = Effect.fnUntraced(function*(text: string, svg: string, json: string) {

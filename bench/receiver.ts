@@ -38,7 +38,7 @@ const program = Effect.gen(function*() {
   const cast = (yield* Effect.promise(entryOf("casts", name).load)) as CastCase
   const receiving = yield* cast.receive(database, Number(servers), onHandled)
   process.send?.({ handled: 0, tookMicros: [], helpers: receiving?.helpers ?? [] } satisfies Handled)
-  yield* Effect.never
+  return yield* Effect.never
 })
 
 runUntilTold(`casts ${name}`, program)

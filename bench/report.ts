@@ -80,12 +80,12 @@ const printWork = ({ cases, goals, lines, verified, work }: WorkRun): string =>
     table(work, lines),
     "",
     ...goals.map(goalText),
-    ...verified.map(({ answered, megabytes, missing, name }) =>
+    ...verified.map(({ answered, excused, megabytes, missing, name }) =>
       missing === 0
         ? `verified: ${name}, ${whole(answered)} answered, as many stored; ${
           whole(megabytes)
         } MB of memory beside Postgres`
-        : `WRONG: ${name} answered ${whole(answered)} and stored ${whole(answered - missing)}`
+        : `${excused ? "missed" : "WRONG"}: ${name} answered ${whole(answered)} and stored ${whole(answered - missing)}`
     ),
     "",
     ...cases.flatMap(({ name, promises, settings, title }) => [

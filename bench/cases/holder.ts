@@ -9,6 +9,6 @@ runUntilTold(
   Effect.gen(function*() {
     yield* run({ url: urlOfEnvironment() }, () => {})
     process.send?.({ _tag: "Ready" })
-    yield* Effect.never
+    return yield* Effect.never
   })
 )

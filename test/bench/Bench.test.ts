@@ -30,7 +30,9 @@ const Result = Schema.Struct({
   works: Schema.Array(Schema.Struct({
     work: Schema.String,
     lines: Schema.Array(Schema.Struct({ name: Schema.String, operation: Schema.String })),
-    verified: Schema.Array(Schema.Struct({ name: Schema.String, answered: Schema.Int, missing: Schema.Int }))
+    verified: Schema.Array(
+      Schema.Struct({ name: Schema.String, answered: Schema.Int, missing: Schema.Int, excused: Schema.Boolean })
+    )
   }))
 })
 
@@ -69,15 +71,17 @@ layer(NodeServices.layer, { excludeTestServices: true })("the benchmark", (it) =
         `--json=${json}`,
         `--svg=${svg}`
       ])
-      assert.strictEqual(code, 0, errors)
+      assert.strictEqual(code, 0, `${errors}\n${output}`)
       const result = Schema.decodeUnknownSync(Schema.fromJsonString(Result))(yield* fs.readFileString(json))
 
       for (const [name, expected] of Object.entries(withPeers)) {
         const work = result.works.find(({ work }) => work === name)
         const cases = work?.verified.map(({ name }) => name) ?? []
         assert.includeMembers(cases, peers ? expected : ["holdfast"], `${name}:\n${output}`)
-        for (const { answered, missing, name: one } of work?.verified ?? []) {
-          assert.strictEqual(missing, 0, `${name}, ${one}`)
+        for (const { answered, excused, missing, name: one } of work?.verified ?? []) {
+          // emmett's consumer alone may lose an event: see there.
+          assert.strictEqual(excused, name === "casts" && one === "emmett")
+          if (!excused) assert.strictEqual(missing, 0, `${name}, ${one}`)
           assert.isAbove(answered, 0, `${name}, ${one}`)
         }
         assert.includeMembers(work?.lines.map(({ name }) => name) ?? [], cases)
