@@ -239,7 +239,8 @@ layer(Layer.empty, { excludeTestServices: true })("a worker that is lost mid-cal
         const { services, store } = yield* given
         yield* store.appendEvents("flights", "SEA", counted(0, 20))
         let current = yield* worker(services)
-        const { close, events } = yield* client([current.url])
+        const self = yield* client([current.url])
+        const { close, events } = self
         const transient: Array<number> = []
         const persistent: Array<number> = []
         const live: Array<number> = []
@@ -261,8 +262,7 @@ layer(Layer.empty, { excludeTestServices: true })("a worker that is lost mid-cal
         yield* reached(transient, 19)
         let n = 20
         for (let round = 0; round < 4; round++) {
-          const next = yield* worker(services)
-          yield* Effect.sleep("300 millis")
+          const next = yield* another(services, self)
           yield* Effect.all([
             current.close,
             Effect.forEach(range(n, n + 50), (m) => store.appendEvents("flights", "SEA", counted(m, m + 1)))
