@@ -14,8 +14,8 @@ export interface Handled {
   readonly helpers?: Effect.Success<ReturnType<Case["open"]>>["helpers"]
 }
 
-/** Longer than anybody should take; a message that is lost ends the run. */
-const patience = "3 minutes"
+/** How long nothing may happen while there is something to handle, in milliseconds: what is left then is lost. */
+const patience = 20_000
 
 export const sessionOf = (name: string, cast: CastCase): Case => ({
   open: Effect.fnUntraced(function*(database, servers) {
@@ -31,20 +31,35 @@ export const sessionOf = (name: string, cast: CastCase): Case => ({
 
     let handled = 0
     let sent = 0
+    /** Sent and never handled, as far as anybody could wait: the count at the end tells of it. */
+    let lost = 0
     const took: Array<number> = []
-    /** Until the receiver has handled everything that was sent. */
-    const drained = Effect.gen(function*() {
-      while (handled < sent) {
-        const heard = yield* receiver.next
+    const hear = Effect.flatMap(receiver.next, (heard) =>
+      Effect.sync(() => {
         handled = heard.handled
         for (const micros of heard.tookMicros) took.push(micros / 1000)
-      }
-    }).pipe(Effect.timeout(patience), Effect.orDie)
-    /** Until it is stored: what was handled may still be on its way to the disk. */
+      }))
+    /** Until the receiver says that it has handled everything that was sent. */
+    const drained = Effect.whileLoop({
+      while: () => handled < sent - lost,
+      body: () => hear,
+      step: () => {}
+    }).pipe(Effect.timeoutOption(patience))
+    /** Until that is stored; when the last of it was. */
     const settled = Effect.gen(function*() {
-      yield* drained
-      while ((yield* cast.stored(database)) < sent) yield* Effect.sleep("2 millis")
-    }).pipe(Effect.timeout(patience), Effect.orDie)
+      let stored = yield* cast.stored(database)
+      let at = performance.now()
+      while (stored < sent - lost) {
+        // What the receiver says spares the database to be asked all the time.
+        yield* handled < sent - lost ? Effect.timeoutOption(hear, "100 millis") : Effect.sleep("2 millis")
+        const now = handled < sent - lost && performance.now() - at < 100 ? stored : yield* cast.stored(database)
+        if (now > stored) {
+          stored = now
+          at = performance.now()
+        } else if (performance.now() - at > patience) lost += sent - lost - stored
+      }
+      return at
+    })
 
     /** As many as the callers can send in that time. How long each took to be acknowledged, in milliseconds. */
     const burst = Effect.fnUntraced(function*(load: Load, millis: number) {
@@ -84,15 +99,16 @@ export const sessionOf = (name: string, cast: CastCase): Case => ({
           yield* meter.begin
           const startedAt = performance.now()
           const acknowledged = yield* burst(load, load.sampleMillis)
-          yield* settled
-          const seconds = (performance.now() - startedAt) / 1000
+          const lostBefore = lost
+          const seconds = ((yield* settled) - startedAt) / 1000
           yield* meter.end
+          const done = sent - warm - (lost - lostBefore)
           acknowledged.sort((a, b) => a - b)
           return {
-            perSecond: (sent - warm) / seconds,
+            perSecond: done / seconds,
             p50Millis: quantile(acknowledged, 0.5),
             p99Millis: quantile(acknowledged, 0.99),
-            measured: sent - warm,
+            measured: done,
             answered: sent - before
           }
         }),

@@ -214,9 +214,9 @@ const casts: ReadonlyArray<Entry> = [
     name: "emmett",
     title: "emmett: events appended by one process, handled by a reactor in another",
     settings:
-      "pulled 1,000 at a time, every 10 ms while there are more; counts written in the transaction of the checkpoint",
+      "pulled 1,000 at a time, every 10 ms while there are more; counts written in the transaction of the checkpoint, by stream position",
     promises:
-      "Keeps every event, and each has one effect. One reactor handles all keys in their order; it polls, up to a second apart.",
+      "Keeps every event. One reactor handles all keys in their order; it polls, up to a second apart, and may meet an event twice where writers overlap, so that its handler has to be idempotent.",
     packages: ["@event-driven-io/emmett", "@event-driven-io/emmett-postgresql"],
     byDefault: true,
     load: async () => (await import("./peers/emmett.ts")).casts

@@ -64,6 +64,10 @@ export const start = <Request extends object, Reply>(
           if (reply !== undefined) resume(Effect.succeed(reply))
           else if (state.ended) resume(gone)
           else state.waiting = resume
+          // Whoever does not wait any longer takes nothing away from who comes next.
+          return Effect.sync(() => {
+            if (state.waiting === resume) state.waiting = undefined
+          })
         })
         return { child, next }
       }),

@@ -43,6 +43,8 @@ export const make = Effect.fnUntraced(function*() {
 
 export interface Facts {
   readonly cores: number
+  /** How many processes wanted to run in the minute before. */
+  readonly load: number
   readonly processor: string
   readonly system: string
   readonly node: string
@@ -84,6 +86,7 @@ export const facts = Effect.fnUntraced(function*({ observer }: Database) {
   const cores = os.cpus()
   return {
     cores: cores.length,
+    load: os.loadavg()[0] ?? 0,
     processor: cores[0]?.model ?? "unknown processor",
     system: `${os.type()} ${os.release()} ${os.arch()}`,
     node: process.version.slice(1),

@@ -1,7 +1,7 @@
 /**
  * Event stores measured, beside a bare grouped insert into a table of the same shape, on one Postgres with default durability:
  * appends of single events, reading a stream, a persistent subscription that catches up, the way from an append to a
- * subscriber. `npm run bench:events` in the root; `-- --large` then fills a store with a million events and measures again.
+ * subscriber. `npm run bench:events` in the root; `-- --large` then fills a store with a million events, and compares it with an empty one.
  */
 import { PgClient, PgConnection } from "@effect/sql-pg"
 import { Console, Effect, Fiber, Layer, Queue, type Redacted, Stream } from "effect"
@@ -163,6 +163,53 @@ const live = Effect.fnUntraced(function*(
   yield* Console.log(`${median(latencies).toFixed(2).padStart(9)} ms  from an append to its delivery ${title}, p50`)
 })
 
+/** A store with much in it beside one with nothing, round by round. */
+const compare = Effect.fnUntraced(function*(
+  events: EventStore.EventStore["Service"],
+  small: string,
+  large: string
+) {
+  yield* Console.log("A store with 1,000 streams of 1,000 events, beside one that was empty")
+  const stores = [small, large] as const
+  for (const store of stores) {
+    yield* events.appendEvents(store, "thousand", Array.from({ length: 1000 }, () => ({ eventType: "Departed", data })))
+  }
+  const seconds = (effect: Effect.Effect<unknown, unknown>) =>
+    Effect.gen(function*() {
+      const started = performance.now()
+      yield* effect
+      return (performance.now() - started) / 1000
+    })
+  const ways: Record<string, (store: string) => Effect.Effect<number, unknown>> = {
+    "single-event appends to 100 of its streams": (store) =>
+      rate((caller, n) => events.appendEvents(store, `l${(caller * 7 + n) % 100}`, [{ eventType: "Departed", data }])),
+    "a stream of 1,000 events read": (store) =>
+      Effect.map(
+        seconds(Effect.repeat(events.getEvents(store, "thousand", 0, 1000), { times: 9 })),
+        (spent) => 1 / spent
+      ),
+    "the last 100 events of all read": (store) =>
+      Effect.map(
+        seconds(Effect.repeat(
+          events.getEvents(store, "$all", Number.MAX_SAFE_INTEGER, 100, "backward"),
+          { times: 49 }
+        )),
+        (spent) => 1 / spent
+      )
+  }
+  for (const [name, way] of Object.entries(ways)) {
+    const ratios: Array<number> = []
+    for (let round = 0; round <= rounds; round++) {
+      // Now one first, now the other.
+      const order = round % 2 === 0 ? stores : [large, small]
+      const rates = new Map<string, number>()
+      for (const store of order) rates.set(store, yield* way(store))
+      if (round > 0) ratios.push((rates.get(large) ?? 0) / (rates.get(small) ?? 1))
+    }
+    yield* Console.log(`${median(ratios).toFixed(2).padStart(9)} × as fast  ${name}`)
+  }
+})
+
 const open = (url: Redacted.Redacted) =>
   Effect.map(
     Layer.build(Layer.fresh(Layer.provide(PostgresEventStore.layer, PgClient.layer({ url, maxConnections: 2 })))),
@@ -189,7 +236,8 @@ const program = Effect.gen(function*() {
     (n) => events.appendEvents("large", `l${n}`, batch),
     { concurrency: 4, discard: true }
   )
-  yield* measure("A store with 1,000 streams of 1,000 events", events, "large", quietly)
+  yield* events.createStore("small")
+  yield* compare(events, "small", "large")
 }).pipe(Effect.scoped, Effect.provide(Database.layer))
 
 Effect.runPromise(program).catch((error: unknown) => {

@@ -53,7 +53,13 @@ const open = Effect.fnUntraced(function*(one: Entry, servers: number) {
 type Subject = Effect.Success<ReturnType<typeof open>>
 
 const sample = Effect.fnUntraced(function*(subject: Subject, operation: string, load: Load) {
-  const reply = yield* subject.child.ask({ _tag: "Sample", operation, load })
+  const reply = yield* subject.child.ask({ _tag: "Sample", operation, load }).pipe(
+    Effect.timeoutOrElse({
+      duration: "5 minutes",
+      orElse: () =>
+        Effect.die(new Error(`${subject.one.work}: ${subject.one.name} does not get done with ${operation}`))
+    })
+  )
   if (reply._tag !== "Measured") return yield* Effect.die(new Error(`${subject.one.name} did not measure`))
   subject.answered += reply.measured.answered
   return reply.measured

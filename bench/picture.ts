@@ -123,7 +123,7 @@ const draw = (panel: Panel, lines: ReadonlyArray<Line>, x: number, y: number): s
 }
 
 const style = `
-text { font: 12px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; fill: #6e7781 }
+text { font: 12px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; fill: #737c86 }
 .title { font-weight: 600; font-size: 13px }
 .name { text-anchor: end }
 .ours-name { font-weight: 600 }
@@ -150,16 +150,18 @@ export const picture = ({ date, facts, rounds, works }: Run): string => {
     for (const [at, { lines, panel }] of row.entries()) drawn.push(draw(panel, lines, at * (column + gap), y))
     y += titleHeight + Math.max(...row.map(({ lines }) => lines.length)) * rowHeight + 22
   }
-  const caption =
-    `${date.slice(0, 10)}, ${facts.cores} × ${facts.processor.trim()}, PostgreSQL ${facts.postgres} with fsync, ` +
-    `Node ${facts.node}; medians of ${rounds} interleaved rounds; grey: floors without a library`
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${y + 24}" width="${width}" height="${
-    y + 24
-  }" role="img">
+  const captions = [
+    `${
+      date.slice(0, 10)
+    }, ${facts.cores} × ${facts.processor.trim()}, PostgreSQL ${facts.postgres} with fsync, Node ${facts.node}`,
+    `medians of ${rounds} interleaved rounds, scales from zero; grey: floors without a library`
+  ]
+  const height = y + 40
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img">
 <title>Holdfast beside what users would pick instead</title>
 <style>${style}</style>
 ${drawn.join("\n")}
-<text x="0" y="${y + 10}">${escape(caption)}</text>
+${captions.map((caption, line) => `<text x="0" y="${y + 10 + line * 18}">${escape(caption)}</text>`).join("\n")}
 </svg>
 `
 }

@@ -6,7 +6,7 @@ import { Effect, FileSystem } from "effect"
 import { spawnSync } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import type { Cell } from "./catalogue.ts"
-import { goalText, machineOf, type Run, times, whole } from "./report.ts"
+import { busyness, goalText, machineOf, type Run, times, whole } from "./report.ts"
 import { isIn, type Line } from "./summary.ts"
 
 const begin = "<!-- bench: written by npm run bench -- --readme -->"
@@ -182,6 +182,7 @@ export const section = (run: Run): string =>
         .join(", ")
     }. ` +
     `Medians of ${run.rounds} interleaved rounds of ${run.sampleMillis} ms.`,
+    ...[busyness(run.facts) ?? []].flat().map((text) => `**${text}.**`),
     "",
     ...["calls", "casts", "events"].flatMap((name) => table(run, name)),
     ...spent(run),

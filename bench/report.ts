@@ -31,7 +31,8 @@ export interface Run {
 export const whole = (value: number) => Math.round(value).toLocaleString("en-US")
 const fixed = (digits: number) => (value: number) => Number.isNaN(value) ? "" : value.toFixed(digits)
 /** Three digits that say something, for ratios of any size. */
-export const times = (value: number) => value >= 100 ? whole(value) : value >= 10 ? value.toFixed(1) : value.toFixed(2)
+export const times = (value: number) =>
+  !Number.isFinite(value) ? "–" : value >= 100 ? whole(value) : value >= 10 ? value.toFixed(1) : value.toFixed(2)
 
 const columns: ReadonlyArray<readonly [string, (line: Line) => string]> = [
   ["case", (line) => line.name],
@@ -97,6 +98,13 @@ const printWork = ({ cases, goals, lines, verified, work }: WorkRun): string =>
 export const machineOf = (facts: Facts) =>
   `${facts.cores} × ${facts.processor}, ${facts.system}; Node ${facts.node}, effect ${facts.effect}, @effect/sql-pg ${facts.sqlPg}`
 
+/** A word of warning where others were using the machine when the run began. */
+export const busyness = ({ cores, load }: Facts): string | undefined =>
+  load <= cores / 2 ?
+    undefined :
+    `The machine was busy with other work when this began (load ${load.toFixed(1)} on ${cores} cores): ` +
+    "rates are low, and ratios are rough"
+
 export const postgresOf = (facts: Facts) =>
   `PostgreSQL ${facts.postgres}: ${
     Object.entries(facts.settings).map(([name, value]) => `${name}=${value}`).join(", ")
@@ -106,6 +114,7 @@ export const print = ({ facts, growth, rounds, sampleMillis, versions, works }: 
   [
     machineOf(facts),
     postgresOf(facts),
+    ...[busyness(facts) ?? []].flat(),
     ...Object.keys(versions).length === 0
       ? []
       : [Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(", ")],

@@ -56,7 +56,7 @@ const timesTheBest = (
 ): Goal | undefined => {
   const found = ratioToBest(samples, cell, among, rate, "highest")
   const goal = atLeast(text, asked, found?.ratio)
-  return goal === undefined || found === undefined ? undefined : { ...goal, best: found.best }
+  return goal === undefined || found === undefined || among.length === 1 ? goal : { ...goal, best: found.best }
 }
 
 const servers = (count: number) => count === 1 ? "1 server" : `${count} servers`

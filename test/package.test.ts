@@ -78,7 +78,7 @@ beforeAll(async () => {
   ]
   await run("npm", "install", join(folder, tarball!), ...offline)
   for (const name of ["effect", "@effect/sql-pg", "@types/node", "undici-types"]) link(name)
-})
+}, 240_000)
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 

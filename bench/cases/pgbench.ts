@@ -42,6 +42,7 @@ export const pgbench: Case = {
       Effect.sync(() => mkdtempSync(join(tmpdir(), "holdfast-pgbench-"))),
       (folder) => Effect.sync(() => rmSync(folder, { recursive: true }))
     )
+    const rates = new Map<string, number>()
     const script = join(folder, "update.sql")
     writeFileSync(
       script,
@@ -51,8 +52,10 @@ export const pgbench: Case = {
     return {
       operations: {
         call: Effect.fnUntraced(function*(load: Load, meter: Meter): Effect.fn.Return<Figures> {
-          // It knows whole seconds; where there is less time than that, a number of transactions has to do.
-          const seconds = Math.round(load.sampleMillis / 1000)
+          // Its own clock knows whole seconds and runs while it connects, so it is given a number of transactions: as many as
+          // the last time there were as many callers say.
+          const key = `${load.servers} ${load.concurrency}`
+          const each = Math.max(20, Math.round((rates.get(key) ?? 0) * load.sampleMillis / 1000 / load.concurrency))
           const log = join(folder, `log-${crypto.randomUUID()}`)
           yield* meter.begin
           const output = yield* run(new URL(Redacted.value(url)), [
@@ -64,13 +67,15 @@ export const pgbench: Case = {
             `--define=servers=${load.servers}`,
             "--log",
             `--log-prefix=${log}`,
-            ...(seconds > 0 ? [`--time=${seconds}`] : ["--transactions=20"])
+            `--transactions=${each}`
           ])
           yield* meter.end
           const transactions = numberIn(output, /number of transactions actually processed: (\d+)/)
           const latencies = yield* Effect.promise(() => latenciesIn(folder, log))
+          const perSecond = numberIn(output, /tps = ([\d.]+)/)
+          rates.set(key, perSecond)
           return {
-            perSecond: numberIn(output, /tps = ([\d.]+)/),
+            perSecond,
             p50Millis: latencies[Math.floor(latencies.length * 0.5)] ?? Number.NaN,
             p99Millis: latencies[Math.floor(latencies.length * 0.99)] ?? Number.NaN,
             measured: transactions,

@@ -7,7 +7,7 @@ import type { Figures, Load, Meter } from "../Case.ts"
 import { quantile } from "../load.ts"
 
 /** 200 bytes as JSON. */
-export const data = { flight: "AS 123", from: "SEA", to: "LAX", delay: 4, pad: "x".repeat(145) }
+export const data = { flight: "AS 123", from: "SEA", to: "LAX", delay: 4, pad: "x".repeat(138) }
 export const eventType = "Departed"
 
 /** A thousand streams in all, each with one writer, who goes round. */

@@ -6,7 +6,9 @@
  * A pool of 20 connections did as well as 10 and 32 on two cores. A call's streams are short: after twenty events a server goes
  * on in a new stream, as one closes the books of a day, or reading would grow with every call. Conflicts of version are retried
  * after 1 to 10 ms and until they pass. The consumer pulls 1,000 events at a time and every 10 ms while there are more, where its
- * defaults are 100 and 50 ms; once it finds nothing more it waits longer and longer, up to a second, which cannot be set.
+ * defaults are 100 and 50 ms; once it finds nothing more it waits longer and longer, up to a second, which cannot be set. It
+ * reads in the order of transactions and goes on after the position of the last it has read: where transactions overlap, it may
+ * meet an event twice, so the handler compares the position in the stream.
  */
 import { CommandHandler, type Event, isExpectedVersionConflictError } from "@event-driven-io/emmett"
 import { getPostgreSQLEventStore, type PostgresEventStore } from "@event-driven-io/emmett-postgresql"
@@ -24,7 +26,7 @@ import {
   streamOf
 } from "../cases/streams.ts"
 import { once } from "../load.ts"
-import { add, create, pool, total } from "./rows.ts"
+import { addAt, create, pool, total } from "./rows.ts"
 
 const pulling = { batchSize: 1000, pullingFrequencyInMs: 10 }
 
@@ -88,12 +90,16 @@ type Note = Event<"Note", { readonly server: number; readonly sentAt: number; re
 /** The connection on which a batch is handled: what is written there commits with the checkpoint. */
 type Queries = Pick<pg.Client, "query">
 
+interface Recorded {
+  readonly metadata: { readonly streamPosition: bigint }
+}
+
 /** Runs a consumer with one reactor until the scope ends. */
 const consume = <E extends Event>(
   events: PostgresEventStore,
   id: string,
   startFrom: "BEGINNING" | { readonly lastCheckpoint: bigint },
-  eachMessage: (event: E, transaction: Queries) => void | Promise<void>
+  eachMessage: (event: E & Recorded, transaction: Queries) => void | Promise<void>
 ) =>
   Effect.acquireRelease(
     Effect.sync(() => {
@@ -101,7 +107,8 @@ const consume = <E extends Event>(
       consumer.reactor<E>({
         processorId: id,
         startFrom,
-        eachMessage: (event, { connection }) => eachMessage(event as unknown as E, connection.client as Queries)
+        eachMessage: (event, { connection }) =>
+          eachMessage(event as unknown as E & Recorded, connection.client as Queries)
       })
       const running = consumer.start()
       return { consumer, running }
@@ -116,9 +123,9 @@ export const casts: CastCase = {
   }, Effect.scoped),
   receive: Effect.fnUntraced(function*(database, _, handled) {
     const { store: events } = yield* store(database)
-    yield* consume<Note>(events, "counters", "BEGINNING", async ({ data }, transaction) => {
-      await transaction.query(add(data.server))
-      handled(data.sentAt)
+    yield* consume<Note>(events, "counters", "BEGINNING", async ({ data, metadata }, transaction) => {
+      const { rowCount } = await transaction.query(addAt(data.server, metadata.streamPosition))
+      if (rowCount === 1) handled(data.sentAt)
     })
   }),
   send: Effect.fnUntraced(function*(database) {

@@ -10,10 +10,10 @@ import { type Database, pad, type State } from "../Case.ts"
 export const create = ({ observer }: Database, servers: number) =>
   Effect.orDie(Effect.andThen(
     observer.query(
-      "create table if not exists bench_counter (id int primary key, count bigint not null, state text not null) with (fillfactor = 50)"
+      "create table if not exists bench_counter (id int primary key, count bigint not null, position bigint not null, state text not null) with (fillfactor = 50)"
     ),
     observer.query(
-      "insert into bench_counter select id, 0, '' from generate_series(0, $1::int - 1) id on conflict do nothing",
+      "insert into bench_counter select id, 0, 0, '' from generate_series(0, $1::int - 1) id on conflict do nothing",
       [servers]
     )
   ))
@@ -25,6 +25,13 @@ export const add = (server: number, by = 1) => ({
   name: "add",
   text: "update bench_counter set count = count + $2, state = $3 where id = $1 returning count",
   values: [server, by, state]
+})
+
+/** The same, unless the server has been there already: for those who may tell the same thing twice. */
+export const addAt = (server: number, position: bigint) => ({
+  name: "addAt",
+  text: "update bench_counter set count = count + 1, position = $2, state = $3 where id = $1 and position < $2",
+  values: [server, position, state]
 })
 
 /** The same for many servers at once, which are locked in order, so that two of these never wait for each other. */

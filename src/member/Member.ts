@@ -183,7 +183,7 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
   const committer = yield* session("commit", true)
   const reader = yield* session("read", true)
   // What it may have to wait for, in order to bury others, must not keep it from renewing its own lease.
-  const heart = yield* session("heartbeat", false, leaseMillis / 3)
+  const heart = yield* session("heartbeat", false, Math.ceil(leaseMillis / 3))
   const ear = yield* session("listen", false)
 
   const now = () => clock.currentTimeMillisUnsafe()

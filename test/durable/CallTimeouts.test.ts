@@ -174,7 +174,7 @@ layer(TestPostgres.layer, { excludeTestServices: true })("CallTimeouts, in rows"
       const left = sql<{ readonly left: number }>`SELECT count(*)::int AS left FROM holdfast.reply`
       const [row] = yield* Effect.repeat(Effect.delay(left, "10 millis"), {
         until: ([row]) => row?.left === 0,
-        times: 200
+        times: 2000
       })
       assert.strictEqual(row?.left, 0)
     }))

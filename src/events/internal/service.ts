@@ -99,11 +99,6 @@ export const isExpected = (expected: ExpectedVersion, version: number): boolean 
   }
 }
 
-/** The transition of the handler that this fiber runs for, as long as that handler runs. */
-const handlersTransition: Effect.Effect<CurrentTransition["Service"] | undefined> = Effect.withFiber((fiber) =>
-  Effect.succeed(openTransition(fiber))
-)
-
 /** What a handler is told of an append that is committed with its step. */
 const staged = (
   store: string,
@@ -147,11 +142,10 @@ export const make = (storage: EventStorage, pollMillis: number, scope: Scope.Sco
   // ---------------------------------------------------------------------------------------------- appending
 
   /** Ids in the order of time, for events that have none. */
-  const newIds = Effect.fnUntraced(function*(count: number) {
-    const ids: Array<string> = []
-    for (let index = 0; index < count; index++) ids.push(yield* random.uuidV7())
-    return ids
-  })
+  const newIds = (count: number): Effect.Effect<ReadonlyArray<string>> =>
+    count === 1
+      ? Effect.map(random.uuidV7(), (id) => [id])
+      : Effect.forEach(Array.from({ length: count }), () => random.uuidV7())
 
   /** What an append of nothing answers: where the stream is, if that is where it is expected. */
   const current = Effect.fnUntraced(function*(store: string, eventStreamId: string, expectedVersion: ExpectedVersion) {
@@ -163,29 +157,39 @@ export const make = (storage: EventStorage, pollMillis: number, scope: Scope.Sco
       : yield* failure(new WrongExpectedVersion({ store, eventStreamId, expectedVersion, currentVersion }))
   })
 
-  const appendEvents = Effect.fnUntraced(function*(
+  /** In a handler, whose step it is to be committed with. */
+  const stage = Effect.fnUntraced(function*(store: string, append: Append, transition: CurrentTransition["Service"]) {
+    const journal = yield* storage.journal(store)
+    const staging = journal === undefined ? undefined : transition.append({ journal, ...append })
+    // Where the handler has ended meanwhile, what it left running is on its own.
+    return yield* staging === undefined ? storage.append(store, append) : staged(store, append, staging, transition)
+  })
+
+  /** Appends are many: no generator, and no step more than there has to be. */
+  const appendEvents = (
     store: string,
     eventStreamId: string,
     events: ReadonlyArray<NewEvent>,
     expectedVersion: ExpectedVersion
-  ) {
-    yield* checking(checkStore(store), checkStream(eventStreamId), checkExpectedVersion(expectedVersion))
-    if (events.length === 0) return yield* current(store, eventStreamId, expectedVersion)
-    const ids = yield* newIds(events.reduce((sum, { eventId }) => eventId === undefined ? sum + 1 : sum, 0))
-    let used = 0
-    const encoded = encodeEvents(store, eventStreamId, events, () => ids[used++] ?? "")
-    if (encoded instanceof EventStoreError) return yield* encoded
-    const twice = repeated(encoded.map(({ id }) => id))
-    if (twice !== undefined) return yield* failure(new DuplicateEvent({ store, eventStreamId, eventId: twice }))
-    const append = { eventStreamId, expectedVersion, events: encoded }
-    const transition = yield* handlersTransition
-    const journal = transition === undefined ? undefined : yield* storage.journal(store)
-    const staging = journal === undefined ? undefined : transition?.append({ journal, ...append })
-    // Where the handler has ended meanwhile, what it left running is on its own.
-    return transition === undefined || staging === undefined
-      ? yield* storage.append(store, append)
-      : yield* staged(store, append, staging, transition)
-  })
+  ): Effect.Effect<number, EventStoreError> =>
+    Effect.withFiber((fiber) => {
+      const refused = checkStore(store) ?? checkStream(eventStreamId) ?? checkExpectedVersion(expectedVersion)
+      if (refused !== undefined) return Effect.fail(refused)
+      if (events.length === 0) return current(store, eventStreamId, expectedVersion)
+      const missing = events.reduce((sum, { eventId }) => eventId === undefined ? sum + 1 : sum, 0)
+      return Effect.flatMap(newIds(missing), (ids) => {
+        let used = 0
+        const encoded = encodeEvents(store, eventStreamId, events, () => ids[used++] ?? "")
+        if (encoded instanceof EventStoreError) return Effect.fail(encoded)
+        const twice = encoded.length > 1 ? repeated(encoded.map(({ id }) => id)) : undefined
+        if (twice !== undefined) {
+          return Effect.fail(failure(new DuplicateEvent({ store, eventStreamId, eventId: twice })))
+        }
+        const append = { eventStreamId, expectedVersion, events: encoded }
+        const transition = openTransition(fiber)
+        return transition === undefined ? storage.append(store, append) : stage(store, append, transition)
+      })
+    })
 
   // ---------------------------------------------------------------------------------------------- reading
 

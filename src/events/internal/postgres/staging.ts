@@ -8,6 +8,7 @@
 import type * as PgClient from "@effect/sql-pg/PgClient"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import type { SqlError } from "effect/sql/SqlError"
 import { errorText, sqlState } from "../../../datastore/internal/sqlState.ts"
 import { type EventStoreError, IsolationNotSupported, StoreNotFound, StoreUnavailable } from "../../EventStoreError.ts"
@@ -16,11 +17,9 @@ import type { Append } from "../storage.ts"
 import { schemaOf, type Verdict } from "./groups.ts"
 import { columns, expectedNumber, int8, text } from "./parameters.ts"
 
-/** Whether the caller is in a transaction of this client. */
-export const isInTransaction = (client: PgClient.PgClient): Effect.Effect<boolean> =>
-  Effect.withFiber((fiber) =>
-    Effect.succeed(Context.getOrUndefined(fiber.context, client.transactionService) !== undefined)
-  )
+/** Whether a fiber is in a transaction of this client. */
+export const isInTransaction = (client: PgClient.PgClient, fiber: Fiber.Fiber<unknown, unknown>): boolean =>
+  Context.getOrUndefined(fiber.context, client.transactionService) !== undefined
 
 interface Staged {
   readonly why: string | null

@@ -32,7 +32,7 @@ import { failure } from "../checks.ts"
 import { matches, streamOf } from "../matching.ts"
 import * as metrics from "../metrics.ts"
 import { Signal } from "../signal.ts"
-import type { EventStorage, Placed } from "../storage.ts"
+import type { Append, EventStorage, Placed } from "../storage.ts"
 import * as committing from "./committer.ts"
 import { deleteStatement, linkStatement, schemaOf, type Verdict } from "./groups.ts"
 import { dateOf, int8, placedOf, type Row, streamInfoOf, text, textOf, texts, uuids } from "./parameters.ts"
@@ -201,6 +201,18 @@ export const make = Effect.fnUntraced(function*(options: {
       ([row]) => Number(row?.[0])
     )
 
+  const versionFrom = (
+    store: string,
+    { eventStreamId, events, expectedVersion }: Append,
+    verdict: Verdict
+  ): Effect.Effect<number, EventStoreError> =>
+    verdict._tag === "Done" && verdict.version !== undefined
+      ? Effect.succeed(verdict.version)
+      : Effect.flatMap(
+        decided(store, eventStreamId, expectedVersion, verdict),
+        (version) => version === undefined ? versionOf(store, events.at(-1)?.id ?? "") : Effect.succeed(version)
+      )
+
   const versionNow = (store: string, eventStreamId: string) =>
     Effect.map(
       reader.call(store, "linkToStream", "version", "stream($1)", [text(eventStreamId)]),
@@ -257,20 +269,21 @@ export const make = Effect.fnUntraced(function*(options: {
 
   return {
     append: (store, append) =>
-      Effect.gen(function*() {
-        yield* ensureOpen(store)
-        const { eventStreamId, events, expectedVersion } = append
-        const verdict = (yield* isInTransaction(client))
-          ? yield* stage(client, store, append, Effect.sync(() => tell("events", store)))
-          : yield* committer.append(store, append)
-        const version = yield* decided(store, eventStreamId, expectedVersion, verdict)
-        return version ?? (yield* versionOf(store, events.at(-1)?.id ?? ""))
-      }),
+      Effect.withFiber((fiber) =>
+        opened.has(store) && !isInTransaction(client, fiber)
+          ? Effect.flatMap(committer.append(store, append), (verdict) => versionFrom(store, append, verdict))
+          : Effect.gen(function*() {
+            yield* ensureOpen(store)
+            const verdict = isInTransaction(client, fiber)
+              ? yield* stage(client, store, append, Effect.sync(() => tell("events", store)))
+              : yield* committer.append(store, append)
+            return yield* versionFrom(store, append, verdict)
+          })
+      ),
     journal: (store) =>
-      Effect.gen(function*() {
-        yield* ensureOpen(store)
-        return (yield* isInTransaction(client)) ? undefined : journalOf(store)
-      }),
+      Effect.withFiber((fiber) =>
+        Effect.map(ensureOpen(store), () => isInTransaction(client, fiber) ? undefined : journalOf(store))
+      ),
     link: (store, eventStreamId, eventIds, expectedVersion) =>
       Effect.gen(function*() {
         yield* ensureOpen(store)
