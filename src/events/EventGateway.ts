@@ -124,7 +124,7 @@ const make = Effect.fnUntraced(function*(input: Input): Effect.fn.Return<
       gatewayWorkers: pool.workers,
       randomGatewayWorker: Effect.gen(function*() {
         const workers = yield* pool.workers
-        const worker = workers[yield* Random.nextIntBetween(0, workers.length)]
+        const worker = workers[yield* Random.nextIntBetween(0, workers.length - 1)]
         return worker ?? (yield* Effect.die(new Error("there is no worker")))
       })
     })

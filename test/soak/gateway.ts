@@ -189,11 +189,12 @@ export const soak = (url: Redacted.Redacted, plan: Plan, say: (line: string) => 
     )
     yield* direct.createStore(store)
     const env = { DATABASE_URL: Redacted.value(url), GATEWAY_KEY: Redacted.value(key.secret) }
-    const start = Effect.gen(function*() {
-      const child = yield* Processes.start(program, [], env)
+    // One that takes the place of another one is reached where that was: clients know some addresses to begin with, and no more.
+    const start = Effect.fnUntraced(function*(port: string) {
+      const child = yield* Processes.start(program, [port], env)
       return { child, url: (yield* child.line("at ")).slice(3) }
     })
-    const workers = yield* Effect.forEach(Array.from({ length: plan.workers }), () => start, {
+    const workers = yield* Effect.forEach(Array.from({ length: plan.workers }), () => start("0"), {
       concurrency: "unbounded"
     })
     const urls = workers.map(({ url }) => url)
@@ -240,18 +241,20 @@ export const soak = (url: Redacted.Redacted, plan: Plan, say: (line: string) => 
         next += plan.every * 1000
         if (next >= ends) return
         yield* Effect.sleep(Math.max(0, next - performance.now()))
-        const [victim] = workers.splice(yield* Random.nextIntBetween(0, Math.max(1, workers.length)), 1)
-        if (victim !== undefined) {
-          yield* victim.child.signal("SIGKILL")
-          counts.killed++
-          say(`killed ${victim.url}: ${counts.appended} appended, ${counts.delivered} delivered`)
-        }
-        yield* Effect.forkScoped(Effect.map(start, (worker) => workers.push(worker)))
+        // Some time without any is another thing: then subscriptions fail, and are told so.
+        if (workers.length < 2) continue
+        const [victim] = workers.splice(yield* Random.nextIntBetween(0, workers.length - 1), 1)
+        if (victim === undefined) continue
+        yield* victim.child.signal("SIGKILL")
+        counts.killed++
+        say(`killed ${victim.url}: ${counts.appended} appended, ${counts.delivered} delivered`)
+        yield* Effect.forkScoped(Effect.gen(function*() {
+          yield* victim.child.ended
+          workers.push(yield* start(new URL(victim.url).port))
+        }))
       }
     })
     yield* Fiber.joinAll(writers)
-    // Somebody has to be there for what is left.
-    if (workers.length === 0) workers.push(yield* start)
 
     const total = (yield* direct.getVersion(store, "$all")) + 1
     yield* Effect.sleep("50 millis").pipe(

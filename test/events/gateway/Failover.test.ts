@@ -3,7 +3,7 @@
  */
 import { assert, layer } from "@effect/vitest"
 import { Context, Deferred, Effect, Fiber, Layer, Result, Stream } from "effect"
-import { EventStore, EventStoreError, GatewayWorkers, MemoryEventStore } from "holdfast/events"
+import { type EventGateway, EventStore, EventStoreError, GatewayWorkers, MemoryEventStore } from "holdfast/events"
 import { make as makeService, storageOf } from "../../../src/events/internal/service.ts"
 import type { EventStorage } from "../../../src/events/internal/storage.ts"
 import { counted, range, tagOf } from "../support.ts"
@@ -27,6 +27,20 @@ const given = Effect.gen(function*() {
 
 const reasonOf = <A>(effect: Effect.Effect<A, EventStoreError.EventStoreError>) =>
   Effect.map(Effect.flip(effect), ({ reason }) => reason)
+
+/** A worker that a client knows of. */
+const another = Effect.fnUntraced(function*(
+  services: Services,
+  { gateway }: { readonly gateway: EventGateway.EventGateway["Service"] }
+) {
+  const one = yield* worker(services)
+  yield* Effect.sleep("5 millis").pipe(
+    Effect.andThen(gateway.gatewayWorkers),
+    Effect.repeat({ until: (workers) => workers.some(({ id }) => id === one.id) }),
+    Effect.timeout("10 seconds")
+  )
+  return one
+})
 
 layer(Layer.empty, { excludeTestServices: true })("workers that come and go", (it) => {
   it.effect("while there is none one is waited for, and then told of; one that comes is found", () =>
@@ -125,14 +139,14 @@ layer(Layer.empty, { excludeTestServices: true })("a worker that is lost mid-cal
       read: (...args) => never(storage.read(...args)),
       createStore: (...args) => never(storage.createStore(...args))
     })))
-    const { events } = yield* client([first.url])
+    const self = yield* client([first.url])
+    const { events } = self
     /** Asks, and has the worker go when it has done it. */
     const asking = <A>(effect: Effect.Effect<A, EventStoreError.EventStoreError>) =>
       Effect.gen(function*() {
         const fiber = yield* Effect.forkScoped(Effect.result(effect))
         yield* Deferred.await(done)
-        yield* worker(services)
-        yield* Effect.sleep("300 millis")
+        yield* another(services, self)
         yield* first.close
         return yield* Fiber.join(fiber)
       })
@@ -181,14 +195,14 @@ layer(Layer.empty, { excludeTestServices: true })("a worker that is lost mid-cal
       const first = yield* worker(changed(() => ({
         append: () => Effect.andThen(Deferred.succeed(asked, undefined), Effect.never)
       })))
-      const { events } = yield* client([first.url])
+      const self = yield* client([first.url])
+      const { events } = self
       const fiber = yield* Effect.forkScoped(
         reasonOf(events.appendEvents("flights", "SEA", counted(1, 2), { expectedVersion: 0 }))
       )
       yield* Deferred.await(asked)
       yield* store.appendEvents("flights", "SEA", counted(7, 8))
-      yield* worker(services)
-      yield* Effect.sleep("300 millis")
+      yield* another(services, self)
       yield* first.close
       const reason = yield* Fiber.join(fiber)
       assert.isTrue(reason._tag === "WrongExpectedVersion" && reason.currentVersion === 1)
@@ -225,7 +239,8 @@ layer(Layer.empty, { excludeTestServices: true })("a worker that is lost mid-cal
         const { services, store } = yield* given
         yield* store.appendEvents("flights", "SEA", counted(0, 20))
         let current = yield* worker(services)
-        const { close, events } = yield* client([current.url])
+        const self = yield* client([current.url])
+        const { close, events } = self
         const transient: Array<number> = []
         const persistent: Array<number> = []
         const live: Array<number> = []
@@ -247,8 +262,7 @@ layer(Layer.empty, { excludeTestServices: true })("a worker that is lost mid-cal
         yield* reached(transient, 19)
         let n = 20
         for (let round = 0; round < 4; round++) {
-          const next = yield* worker(services)
-          yield* Effect.sleep("300 millis")
+          const next = yield* another(services, self)
           yield* Effect.all([
             current.close,
             Effect.forEach(range(n, n + 50), (m) => store.appendEvents("flights", "SEA", counted(m, m + 1)))

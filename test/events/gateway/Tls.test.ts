@@ -35,9 +35,11 @@ layer(Layer.empty, { excludeTestServices: true })("TLS", (it) => {
         const deliveries = events.subscribe("flights", { startFrom: "origin" }).pipe(Stream.take(3))
         return yield* Stream.runCollect(deliveries)
       }).pipe(
-        Effect.provide(EventGateway.layerNoDeps({ workers: [url], token: yield* token() })),
-        Effect.provide(trusting),
-        Effect.provide(quiet)
+        Effect.provide(
+          EventGateway.layerNoDeps({ workers: [url], token: yield* token() }).pipe(
+            Layer.provide(Layer.merge(trusting, quiet))
+          )
+        )
       )
       assert.lengthOf(seen, 3)
       const distrusting = yield* client([url], { timeout: "500 millis" })
