@@ -1,6 +1,7 @@
 /**
  * The event gateway measured: appends and reads through one worker, a process of its own, beside the same store without a gateway,
- * in the same run and in turns. `npm run bench:gateway` in the root.
+ * in the same run and in turns. `npm run bench:gateway` in the root; with a part of their
+ * names, only some of the cases.
  *
  * The worker, the client and Postgres share the machine, so what is measured is what the way through the gateway costs altogether.
  */
@@ -148,7 +149,8 @@ const program = Effect.gen(function*() {
   yield* direct.createStore("bench")
   yield* direct.appendEvents("bench", "thousand", Array.from({ length: 1000 }, () => ({ eventType: "Departed", data })))
   yield* Console.log("   direct   gateway")
-  for (const { name, run } of cases("bench")) {
+  const only = process.argv[2] ?? ""
+  for (const { name, run } of cases("bench").filter(({ name }) => name.includes(only))) {
     const samples: Record<"direct" | "gateway", Array<number>> = { direct: [], gateway: [] }
     for (let round = 0; round <= rounds; round++) {
       const one = { direct: yield* run(direct), gateway: yield* run(gateway) }
