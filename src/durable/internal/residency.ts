@@ -61,6 +61,9 @@ export interface Prepared {
   readonly primaryKey: string | undefined
 }
 
+/** So many calls at most are remembered that were given up. */
+const maxGivenUp = 10_000
+
 export class Residency implements Host {
   readonly storage: NodeStorage
   readonly clock: Clock.Clock
@@ -90,6 +93,8 @@ export class Residency implements Host {
   readonly registrations = new Map<string, Registration>()
   readonly byId = new Map<number, Resident>()
   readonly awaited = new Map<number, AwaitedReply>()
+  /** Calls that nobody waits for any more, and whose replies from elsewhere have still to be cleared away. */
+  readonly givenUp = new Set<number>()
   /** What is on its way into lines, until that is known to be done. */
   readonly enqueued = new Set<Enqueueing>()
   /** What is to be done about messages for later, until that is known to be done. */
@@ -337,18 +342,43 @@ export class Residency implements Host {
 
   keepCaller(server: Address, { call, caller, operation }: Message): void {
     if (caller?.gone === false) this.awaited.set(call, { caller, operation, server })
+    else if (caller !== undefined) this.#wasGivenUp(call)
   }
 
-  /** No call with a lower number waits for a reply from elsewhere. */
+  /** Its caller waits no more. */
+  giveUp(call: number): void {
+    if (this.awaited.delete(call)) this.#wasGivenUp(call)
+  }
+
+  #wasGivenUp(call: number): void {
+    this.givenUp.add(call)
+    if (this.givenUp.size <= maxGivenUp) return
+    // Replies that nobody has cleared away go after a day.
+    for (const oldest of this.givenUp) {
+      this.givenUp.delete(oldest)
+      break
+    }
+  }
+
+  /** Whether replies from elsewhere have still to come. */
+  get expectsReplies(): boolean {
+    return this.awaited.size > 0 || this.givenUp.size > 0
+  }
+
+  /** No call with a lower number has a reply from elsewhere to come. */
   get oldestAwaited(): number {
     let oldest = Number.POSITIVE_INFINITY
     for (const call of this.awaited.keys()) oldest = Math.min(oldest, call)
+    for (const call of this.givenUp) oldest = Math.min(oldest, call)
     return oldest === Number.POSITIVE_INFINITY ? 0 : oldest
   }
 
   keptCaller({ call, value }: Reply): Settlement | undefined {
     const awaited = this.awaited.get(call)
-    if (awaited === undefined) return undefined
+    if (awaited === undefined) {
+      this.givenUp.delete(call)
+      return undefined
+    }
     this.awaited.delete(call)
     // Somebody runs it.
     if (awaited.server instanceof Resident) awaited.server.tooNew = undefined

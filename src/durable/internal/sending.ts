@@ -46,7 +46,7 @@ export class WaitingFiber implements Caller {
   leave(): void {
     this.gone = true
     this.deadline?.cancel()
-    this.#inside.residency.awaited.delete(this.call)
+    this.#inside.residency.giveUp(this.call)
   }
 }
 

@@ -394,7 +394,7 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
 
   // Where no hint gets lost there is nothing to be found while nobody is in memory: a test's clock may go on by a year.
   const slowPoll = Effect.sync(() => {
-    if (node.awaited.size > 0) node.toPoll.add("replies")
+    if (node.expectsReplies) node.toPoll.add("replies")
     if (node.registrations.size > 0) node.toPoll.add("lines")
   }).pipe(
     Effect.andThen(node.storage.mayLoseHints ? Effect.void : node.inhabited.await),
