@@ -57,7 +57,7 @@ const lineUp = ({ query }: Side, kind: string, key: string, size: number) =>
     yield* query(
       `WITH s AS (SELECT id FROM holdfast.server WHERE kind = $1 AND key = $2),
        b AS (SELECT coalesce((SELECT pushed FROM holdfast.inbox WHERE id = (SELECT id FROM s)), 0) AS pushed),
-       p AS (INSERT INTO holdfast.inbox (id, pushed) SELECT id, $3 FROM s ON CONFLICT (id) DO UPDATE SET pushed = $3)
+       p AS (INSERT INTO holdfast.inbox (id, pushed) SELECT id, $3 FROM s ON CONFLICT (id) DO UPDATE SET pushed = greatest(inbox.pushed, $3))
        INSERT INTO holdfast.message (server_id, seq, mode, rpc, payload, member, call)
        SELECT s.id, n, 'cast', 'Add', '{"by":1}', 0, 0 FROM s, b, generate_series(b.pushed + 1, $3::bigint) n`,
       [kind, key, BigInt(size)]
