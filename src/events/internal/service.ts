@@ -10,7 +10,6 @@ import * as Stream from "effect/Stream"
 import type { CurrentTransition, Staging } from "../../durable/CurrentTransition.ts"
 import { openTransition } from "../../durable/internal/sending.ts"
 import { traced } from "../../member/internal/tracing.ts"
-import type { Direction, EventStore, ReadOptions } from "../EventStore.ts"
 import {
   AlreadyExists,
   DuplicateEvent,
@@ -42,6 +41,7 @@ import {
   encodeJson,
   failure
 } from "./checks.ts"
+import type { Direction, EventStore, ReadOptions } from "./eventStore.ts"
 import type { Append, EventStorage } from "./storage.ts"
 import { checking, make as makeSubscribing } from "./subscribing.ts"
 

@@ -8,13 +8,13 @@
 import type * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
 import type { Journal, JournalEvent } from "../../durable/DurableStorage.ts"
-import type { Direction } from "../EventStore.ts"
 import type { EventStoreError, ExpectedVersion } from "../EventStoreError.ts"
 import type { RecordedEvent, StreamInfo } from "../RecordedEvent.ts"
 import type { Selector } from "../Selector.ts"
 import type { Snapshot } from "../Snapshot.ts"
 import type { StoreConfig, StoreStatus } from "../StoreConfig.ts"
 import type { SubscriptionInfo } from "../Subscription.ts"
+import type { Direction } from "./eventStore.ts"
 import type { Signal } from "./signal.ts"
 
 /** An event as it is stored: data and metadata as JSON text. */

@@ -8,12 +8,13 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import type { Any, Envelope, EventOf, EventSchema, EventStore, Recorded, Store, Upcast } from "../EventStore.ts"
 import { type EventStoreError, EventUndecodable, InvalidArgument, InvalidEvent } from "../EventStoreError.ts"
 import type { NewEvent, RecordedEvent } from "../RecordedEvent.ts"
 import * as Selector from "../Selector.ts"
 import type { Delivery, Options } from "../Subscription.ts"
 import { failure, issueOf } from "./checks.ts"
+import type { EventStore } from "./eventStore.ts"
+import type { Any, Envelope, EventOf, EventSchema, Recorded, Store, Upcast } from "./typedStore.ts"
 
 type Tagged = { readonly _tag: string }
 
