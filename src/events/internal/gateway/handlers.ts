@@ -1,27 +1,14 @@
 /**
- * What a gateway worker does with requests: looks whether the client may, and whether what it says can be meant, and asks the
- * storage. Everything that comes in is looked at as if nobody had looked at it before.
- *
- * A right is looked for before anything else is, so that whoever has none is told the same of every store, there or not.
+ * What a gateway worker does with each kind of request: looks whether what it says can be meant, and asks the storage. Everything
+ * that comes in is looked at as if nobody had looked at it before. Whether the client may ask at all, `guard` sees to.
  */
-import * as Cause from "effect/Cause"
-import type * as Clock from "effect/Clock"
+import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
-import type * as Rpc from "effect/rpc/Rpc"
 import * as Stream from "effect/Stream"
-import {
-  AccessDenied,
-  type EventStoreError,
-  InvalidArgument,
-  Overloaded,
-  StoreNotFound,
-  StoreUnavailable
-} from "../../EventStoreError.ts"
+import { type EventStoreError, InvalidArgument } from "../../EventStoreError.ts"
 import { type Append, type Appended, GatewayRpcs } from "../../GatewayRpcs.ts"
-import { allows, type Right } from "../../GatewayToken.ts"
+import { allows } from "../../GatewayToken.ts"
 import { all } from "../../RecordedEvent.ts"
 import {
   checkAppended,
@@ -37,11 +24,11 @@ import {
   failure,
   isJson
 } from "../checks.ts"
-import { textOf } from "../matching.ts"
-import type { Claimed, EventStorage } from "../storage.ts"
+import type { Checkpointed, Claimed, EventStorage } from "../storage.ts"
 import { checking } from "../subscribing.ts"
-import type { Breaker } from "./breaker.ts"
 import type { Session } from "./clients.ts"
+import { type Caller, guard, type Guarding } from "./guard.ts"
+import { Holdings } from "./holdings.ts"
 import * as wire from "./wire.ts"
 
 /** How many characters of events go in one answer, where one event alone is not longer. */
@@ -50,109 +37,26 @@ const maxAnswer = 1024 * 1024
 /** How many events are read, and how many streams are told, for one answer at most. */
 const maxRead = 1000
 
-interface Caller {
-  readonly client: Rpc.ServerClient
-}
-
-export interface Serving {
+export interface Serving extends Guarding {
   readonly storage: EventStorage
-  /** The stores that this worker serves; all of them where it does not say. */
-  readonly stores: ReadonlyArray<string> | undefined
-  readonly breaker: Breaker
-  readonly clock: Clock.Clock
-  readonly sessionOf: (clientId: number) => Session | undefined
-}
-
-/** What came of a request, as the breaker sees it: whether the store has answered, whatever it said. */
-const record = (breaker: Breaker, store: string, now: number, exit: Exit.Exit<unknown, EventStoreError>): void => {
-  if (Exit.isSuccess(exit)) return breaker.succeeded(store)
-  if (Cause.hasInterruptsOnly(exit.cause)) return breaker.forgotten(store)
-  const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
-  if (error?.reason._tag === "Overloaded") return breaker.forgotten(store)
-  return error === undefined || error.reason._tag === "StoreUnavailable"
-    ? breaker.failed(store, now)
-    : breaker.succeeded(store)
 }
 
 export const make = ({ breaker, clock, sessionOf, storage, stores }: Serving) => {
-  /** Which session has a subscription, so that two clients here are to each other as two processes. */
-  const holders = new Map<string, Session>()
-
-  const within = <A, R>(
-    { client }: Caller,
-    store: string,
-    rights: ReadonlyArray<Right>,
-    operation: string,
-    effect: (session: Session) => Effect.Effect<A, EventStoreError, R>
-  ): Effect.Effect<A, EventStoreError, R> =>
-    Effect.suspend(() => {
-      const session = sessionOf(client.id)
-      if (session === undefined) return Effect.interrupt
-      if (!allows(session.claims, store, rights)) return Effect.fail(failure(new AccessDenied({ store, rights })))
-      if (stores !== undefined && !stores.includes(store)) {
-        return Effect.fail(failure(new StoreNotFound({ store })))
-      }
-      const busy = session.enter(store)
-      if (busy !== undefined) return Effect.fail(busy)
-      if (!breaker.admits(store, clock.currentTimeMillisUnsafe())) {
-        session.exit(store)
-        return Effect.fail(failure(new Overloaded({ what: "store" })))
-      }
-      const typed = Effect.catchDefect(effect(session), (defect) =>
-        Effect.andThen(
-          Effect.logError(`${operation} has failed`, Cause.die(defect)),
-          Effect.fail(
-            failure(new StoreUnavailable({ store, operation, detail: "the worker has failed", mayBeDone: true }))
-          )
-        ))
-      return Effect.onExit(typed, (exit) => {
-        session.exit(store)
-        record(breaker, store, clock.currentTimeMillisUnsafe(), exit)
-        return Effect.void
-      })
-    })
-
-  const claimKey = (store: string, { id, token }: { readonly id: number; readonly token: number }) =>
-    `${store} ${id} ${token}`
-
-  /** The claim is over here, whatever becomes of it. */
-  const drop = (session: Session, store: string, claim: { readonly id: number; readonly token: number }): void => {
-    const held = session.held.get(claimKey(store, claim))
-    if (held === undefined) return
-    session.held.delete(claimKey(store, claim))
-    session.unsubscribe()
-    if (holders.get(held.key) === session) holders.delete(held.key)
-  }
+  const within = guard({ breaker, clock, sessionOf, stores })
+  const holdings = new Holdings(storage)
 
   const underClaim = (
     caller: Caller,
     operation: string,
     payload: { readonly store: string; readonly id: number; readonly token: number },
-    f: (claimed: Claimed) => Effect.Effect<"done" | "lost" | "gone", EventStoreError>
+    f: (claimed: Claimed) => Effect.Effect<Checkpointed, EventStoreError>
   ) =>
-    within(caller, payload.store, ["subscribe"], operation, (session) => {
-      const held = session.held.get(claimKey(payload.store, payload))
-      if (held === undefined) return Effect.succeed("lost" as const)
-      return Effect.tap(f(held.claimed), (standing) =>
-        Effect.sync(() => {
-          if (standing !== "done") drop(session, payload.store, payload)
-        }))
-    })
-
-  /** What a client has claimed is free again when the client has gone. */
-  const leave = (session: Session): Effect.Effect<void> =>
-    Effect.suspend(() =>
-      Effect.forEach(
-        Array.from(session.held),
-        ([name, { claimed }]) => {
-          const [store = ""] = name.split(" ")
-          return Effect.ensuring(
-            Effect.ignore(storage.release(store, claimed)),
-            Effect.sync(() => drop(session, store, claimed))
-          )
-        },
-        { concurrency: "unbounded", discard: true }
-      )
+    within(
+      caller,
+      payload.store,
+      ["subscribe"],
+      operation,
+      (session) => holdings.under(session, payload.store, payload, f)
     )
 
   const handlers = GatewayRpcs.of({
@@ -364,24 +268,8 @@ export const make = ({ breaker, clock, sessionOf, storage, stores }: Serving) =>
             return yield* failure(new InvalidArgument({ field: "transport", issue: "Expected a socket" }))
           }
           yield* checking(checkStore(store), checkName("name", name), checkSelector(selector))
-          const key = JSON.stringify([store, name, textOf(selector)])
-          if (holders.has(key)) return { _tag: "Held" } as const
-          const refused = session.subscribe()
-          if (refused !== undefined) return yield* refused
-          holders.set(key, session)
-          const claim = yield* Effect.onError(storage.claim(store, name, selector), () =>
-            Effect.sync(() => {
-              session.unsubscribe()
-              holders.delete(key)
-            }))
-          if (claim._tag !== "Claimed") {
-            session.unsubscribe()
-            holders.delete(key)
-            return claim
-          }
-          session.held.set(claimKey(store, claim), { key, claimed: claim })
-          // The client has gone in the meantime.
-          if (session.isOver) yield* leave(session)
+          const claim = yield* holdings.claim(session, store, name, selector)
+          if (claim._tag !== "Claimed") return claim
           const { id, position, token } = claim
           return { _tag: "Claimed", id, token, position } as const
           // What was claimed has to be known here, also where nobody waits for it any more.
@@ -488,5 +376,5 @@ export const make = ({ breaker, clock, sessionOf, storage, stores }: Serving) =>
       )
   })
 
-  return { handlers, leave }
+  return { handlers, leave: (session: Session) => holdings.leave(session) }
 }
