@@ -13,8 +13,7 @@ import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { Gathering } from "../../../member/internal/gathering.ts"
-import type { Append } from "../../GatewayRpcs.ts"
-import type { Client } from "./connection.ts"
+import type { Append, Appended } from "../../GatewayRpcs.ts"
 
 /** How many appends go in one request. */
 const maxAppends = 128
@@ -40,7 +39,11 @@ const lengthOf = ([, , events]: WireAppend): number =>
 export type Appender = (store: string, append: WireAppend) => Effect.Effect<number, unknown>
 
 export const make = Effect.fnUntraced(function*(
-  client: Client,
+  /** Sends one request, and gives what is answered. */
+  request: (
+    store: string,
+    appends: readonly [WireAppend, ...ReadonlyArray<WireAppend>]
+  ) => Stream.Stream<typeof Appended.Type, unknown>,
   /** How many characters of events go in one request, where one append alone is not longer. */
   maxLength: number
 ): Effect.fn.Return<Appender, never, Scope.Scope> {
@@ -61,7 +64,7 @@ export const make = Effect.fnUntraced(function*(
     const [first, ...rest] = group.map(({ append }) => append)
     if (first === undefined) return Effect.void
     return Stream.runForEachArray(
-      client("Append", { store, appends: [first, ...rest] }),
+      request(store, [first, ...rest]),
       (results) =>
         Effect.sync(() => {
           Deferred.doneUnsafe(heard, Effect.void)

@@ -194,7 +194,10 @@ export const open = Effect.fnUntraced(function*(options: {
     )
 
     const admission = new Admission(limits.requests, limits.storeRequests)
-    const append = yield* makeAppender(client, Math.min(maxFrame, limits.requestBytes / spare))
+    const append = yield* makeAppender(
+      (store, appends) => client("Append", { store, appends }),
+      Math.min(maxFrame, limits.requestBytes / spare)
+    )
 
     // Those who still ask are told; then the socket is closed.
     const close = Effect.suspend(() => {
