@@ -12,7 +12,6 @@ import type * as Scope from "effect/Scope"
 import type { Connection } from "effect/sql/SqlConnection"
 import type { SqlError } from "effect/sql/SqlError"
 import type { ConnectionFailed } from "../ConnectionFailed.ts"
-import type { Created, DatastoreAdmin, Dropped, DroppedContexts, State, UpgradeOptions } from "../DatastoreAdmin.ts"
 import {
   type AdminInput,
   type AdminOptions,
@@ -31,6 +30,7 @@ import {
   type Operation,
   RoleNotFound
 } from "./adminError.ts"
+import type { Created, DatastoreAdmin, Dropped, DroppedContexts, State, UpgradeOptions } from "./adminService.ts"
 import { bootstrapServer } from "./bootstrap.ts"
 import { connect } from "./connection.ts"
 import { ContextNotFound } from "./contextService.ts"
