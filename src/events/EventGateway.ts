@@ -61,7 +61,10 @@ import { make as makeService } from "./internal/service.ts"
  * @category models
  */
 export interface Input {
-  /** Addresses of some of its workers, or of what stands in front of them: `https://gateway.example.com:7400`. */
+  /**
+   * Addresses of some of its workers, or of what stands in front of them: `https://gateway.example.com:7400`. Where all of these are
+   * https, workers that say they are reached by http are passed over, and the log says so once: the token goes nowhere in the clear.
+   */
   readonly workers: ReadonlyArray<string>
   /** The token. An effect is asked for one whenever a connection is made, so that it can be another one by then. */
   readonly token: Redacted.Redacted | Effect.Effect<Redacted.Redacted>
@@ -78,7 +81,7 @@ export interface Input {
  * @category services
  */
 export class EventGateway extends Context.Service<EventGateway, {
-  /** Its workers, as far as any of them knows. */
+  /** Its workers, as far as any of them knows, and without those that are passed over. */
   readonly gatewayWorkers: Effect.Effect<ReadonlyArray<WorkerInfo>, EventStoreError>
   /** Any one of them. */
   readonly randomGatewayWorker: Effect.Effect<WorkerInfo, EventStoreError>

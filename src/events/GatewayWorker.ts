@@ -85,7 +85,10 @@ export interface Input {
   readonly port: number
   /** The address to listen on: `127.0.0.1` by default, which is this machine alone. */
   readonly host?: string | undefined
-  /** How clients reach this worker, where that is not where it listens: `https://gateway-1.example.com`. */
+  /**
+   * How clients reach this worker, where that is not where it listens: `https://gateway-1.example.com`. Needed where TLS ends in
+   * front of it: clients that were given https addresses go to no other.
+   */
   readonly url?: string | undefined
   /** The stores that it serves: all of them by default. */
   readonly stores?: ReadonlyArray<string> | undefined

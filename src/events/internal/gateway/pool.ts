@@ -3,6 +3,7 @@
  *
  * A client knows some addresses to begin with. Any worker that it reaches tells of all the others. For each request two of those
  * that serve the store are drawn, and the one with less to do is asked. One that does not answer is let be for a while.
+ * Who was given nothing but https addresses has nothing to do with workers at others: the token would go there in the clear.
  *
  * What becomes of a request whose worker is lost depends on what it was. Where asking twice is the same as asking once, another
  * worker is asked; where it is not, the caller is told that it may be done.
@@ -73,6 +74,8 @@ class Worker {
   }
 }
 
+const isHttps = (url: string): boolean => url.startsWith("https://")
+
 /** A worker, or what is in its place, answers something else than it should. */
 class Unwelcome extends Data.TaggedError("Unwelcome")<{ readonly status: number }> {
   override get message() {
@@ -124,8 +127,12 @@ export const make = Effect.fnUntraced(function*(
     return yield* error ?? new Unwelcome({ status: response.status })
   }, Effect.timeout(Duration.millis(Math.min(timeoutMillis, 2000))))
 
-  const learn = ({ limits: allowed, workers: infos }: Welcome): void => {
+  const httpsOnly = options.urls.every(isHttps)
+  let isWarned = false
+
+  const learn = ({ limits: allowed, workers: told }: Welcome): Effect.Effect<void> => {
     limits = allowed
+    const infos = httpsOnly ? told.filter(({ url }) => isHttps(url)) : told
     const listed = new Set(infos.map(({ id }) => id))
     for (const info of infos) {
       const known = workers.get(info.id)
@@ -134,6 +141,14 @@ export const make = Effect.fnUntraced(function*(
     }
     // One that is not listed any more has gone, or will soon have been.
     for (const [id, worker] of workers) if (!listed.has(id) && worker.connection?.isOpen() !== true) workers.delete(id)
+    if (infos.length === told.length) return Effect.void
+    const others = told.filter((info) => !infos.includes(info)).map(({ url }) => url).join(", ")
+    if (infos.length === 0) trouble = `${others}: not https, as the addresses are that were given`
+    if (isWarned) return Effect.void
+    isWarned = true
+    return Effect.logWarning(
+      `gateway workers are passed over, since their addresses are not https, as those are that were given: ${others}`
+    )
   }
 
   /** Asks one after the other until one answers. Fails only where all that is wrong is the token. */
@@ -148,7 +163,7 @@ export const make = Effect.fnUntraced(function*(
     ])
     for (const url of urls) {
       const answer = yield* Effect.exit(welcome(url, token))
-      if (Exit.isSuccess(answer)) return learn(answer.value)
+      if (Exit.isSuccess(answer)) return yield* learn(answer.value)
       const error = Option.getOrUndefined(Cause.findErrorOption(answer.cause))
       if (error instanceof EventStoreError && error.reason._tag === "TokenRefused") return yield* error
       trouble = `${url}: ${describe(answer.cause)}`
