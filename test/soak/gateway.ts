@@ -8,7 +8,7 @@
  *     npm run soak:gateway -- --seconds 600 --workers 5 --clients 8 --every 2 --seed 42
  */
 import { PgClient } from "@effect/sql-pg"
-import { Console, Context, Effect, Fiber, Layer, Predicate, Random, Redacted, References, Result, Stream } from "effect"
+import { Context, Effect, Fiber, Layer, Predicate, Random, Redacted, References, Result, Stream } from "effect"
 import {
   EventGateway,
   EventStore,
@@ -18,11 +18,9 @@ import {
   type RecordedEvent
 } from "holdfast/events"
 import { Member } from "holdfast/member"
-import { randomBytes, randomUUID } from "node:crypto"
-import { fileURLToPath } from "node:url"
-import { parseArgs } from "node:util"
-import * as EmbeddedPostgres from "../../src/testing/EmbeddedPostgres.ts"
+import { randomUUID } from "node:crypto"
 import * as Processes from "../support/Processes.ts"
+import { runIfMain } from "./run.ts"
 
 export interface Plan {
   readonly seconds: number
@@ -271,54 +269,8 @@ export const soak = (url: Redacted.Redacted, plan: Plan, say: (line: string) => 
     return { ...counts, total, wrong }
   }).pipe(Random.withSeed(plan.seed), Effect.scoped)
 
-const main = Effect.gen(function*() {
-  const { values } = parseArgs({
-    options: {
-      seconds: { type: "string", default: "60" },
-      workers: { type: "string", default: "3" },
-      clients: { type: "string", default: "4" },
-      every: { type: "string", default: "5" },
-      seed: { type: "string", default: randomBytes(4).toString("hex") }
-    }
-  })
-  const plan: Plan = {
-    seconds: Number(values.seconds),
-    workers: Number(values.workers),
-    clients: Number(values.clients),
-    every: Number(values.every),
-    seed: values.seed
-  }
-  yield* Console.log(`seed ${plan.seed}`)
-  const server = yield* EmbeddedPostgres.EmbeddedPostgres
-  const name = `soak_${randomBytes(4).toString("hex")}`
-  const admin = PgClient.layer({ url: server.url, maxConnections: 1 })
-  yield* Effect.acquireRelease(
-    Effect.provide(Effect.flatMap(PgClient.PgClient, (sql) => sql`CREATE DATABASE ${sql(name)}`), admin),
-    () =>
-      Effect.ignore(
-        Effect.provide(Effect.flatMap(PgClient.PgClient, (sql) => sql`DROP DATABASE ${sql(name)} WITH (FORCE)`), admin)
-      )
-  )
-  const { wrong, ...counts } = yield* soak(server.urlOf(name), plan, (line) => console.log(line))
-  yield* Console.log(JSON.stringify(counts))
-  for (const line of wrong.slice(0, 20)) yield* Console.log(`WRONG: ${line}`)
-  yield* Console.log(
-    wrong.length === 0
-      ? "proven: nothing that was acknowledged is lost or doubled, no read was wrong, subscriptions have seen everything"
-      : "NOT proven"
-  )
-  if (wrong.length > 0) process.exitCode = 1
+runIfMain(import.meta.url, {
+  defaults: { seconds: 60, workers: 3, clients: 4, every: 5 },
+  soak: (url, plan) => soak(url, plan, (line) => console.log(line)),
+  proven: "nothing that was acknowledged is lost or doubled, no read was wrong, subscriptions have seen everything"
 })
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  Effect.runFork(main.pipe(
-    Effect.scoped,
-    Effect.provide(EmbeddedPostgres.layerOrUrl({ settings: { fsync: "on" } })),
-    Effect.tapCause((cause) => Console.error(cause)),
-    Effect.onExit((exit) =>
-      Effect.sync(() => {
-        if (exit._tag === "Failure") process.exitCode = 1
-      })
-    )
-  ))
-}

@@ -11,13 +11,10 @@
  * write that was accepted comes after the grant of its token and before the next.
  */
 import { PgClient } from "@effect/sql-pg"
-import { Console, Effect, Layer, Random, Redacted } from "effect"
+import { Effect, Layer, Random, Redacted } from "effect"
 import { PostgresBackend } from "holdfast/registry"
-import { randomBytes } from "node:crypto"
-import { fileURLToPath } from "node:url"
-import { parseArgs } from "node:util"
-import * as EmbeddedPostgres from "../../src/testing/EmbeddedPostgres.ts"
 import * as Processes from "../support/Processes.ts"
+import { runIfMain } from "./run.ts"
 
 export interface Plan {
   readonly seconds: number
@@ -161,51 +158,8 @@ export const soak = Effect.fnUntraced(
   Effect.scoped
 )
 
-const main = Effect.gen(function*() {
-  const { values } = parseArgs({
-    options: {
-      seconds: { type: "string", default: "60" },
-      processes: { type: "string", default: "4" },
-      profiles: { type: "string", default: "200" },
-      lease: { type: "string", default: "1000" },
-      seed: { type: "string", default: randomBytes(4).toString("hex") }
-    }
-  })
-  const plan: Plan = {
-    seconds: Number(values.seconds),
-    processes: Number(values.processes),
-    profiles: Number(values.profiles),
-    leaseMillis: Number(values.lease),
-    seed: values.seed
-  }
-  yield* Console.log(`seed ${plan.seed}`)
-  const server = yield* EmbeddedPostgres.EmbeddedPostgres
-  const name = `soak_${randomBytes(4).toString("hex")}`
-  const admin = PgClient.layer({ url: server.url, maxConnections: 1 })
-  yield* Effect.acquireRelease(
-    Effect.provide(Effect.flatMap(PgClient.PgClient, (sql) => sql`CREATE DATABASE ${sql(name)}`), admin),
-    () =>
-      Effect.ignore(
-        Effect.provide(Effect.flatMap(PgClient.PgClient, (sql) => sql`DROP DATABASE ${sql(name)} WITH (FORCE)`), admin)
-      )
-  )
-  const result = yield* soak(server.urlOf(name), plan, () => undefined)
-  const { wrong, ...counts } = result
-  yield* Console.log(JSON.stringify(counts))
-  for (const line of wrong.slice(0, 20)) yield* Console.log(`WRONG: ${line}`)
-  yield* Console.log(wrong.length === 0 ? "proven: no token of two holders, no write under an old one" : "NOT proven")
-  if (wrong.length > 0) process.exitCode = 1
+runIfMain(import.meta.url, {
+  defaults: { seconds: 60, processes: 4, profiles: 200, lease: 1000 },
+  soak: (url, { lease, ...plan }) => soak(url, { ...plan, leaseMillis: lease }, () => undefined),
+  proven: "no token of two holders, no write under an old one"
 })
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  Effect.runFork(main.pipe(
-    Effect.scoped,
-    Effect.provide(EmbeddedPostgres.layerOrUrl({ settings: { fsync: "on" } })),
-    Effect.tapCause((cause) => Console.error(cause)),
-    Effect.onExit((exit) =>
-      Effect.sync(() => {
-        if (exit._tag === "Failure") process.exitCode = 1
-      })
-    )
-  ))
-}
