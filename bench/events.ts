@@ -3,9 +3,10 @@
  * appends of single events, reading a stream, a persistent subscription that catches up, the way from an append to a
  * subscriber. `npm run bench:events` in the root; `-- --large` then fills a store with a million events, and compares it with an empty one.
  */
-import { PgClient, PgConnection } from "@effect/sql-pg"
+import { PgClient } from "@effect/sql-pg"
 import { Console, Effect, Fiber, Layer, Queue, type Redacted, Stream } from "effect"
 import process from "node:process"
+import { groupedInserts } from "./cases/bareEvents.ts"
 import * as Database from "./database.ts"
 import { EventStore, PostgresEventStore, Selector } from "./holdfast.ts"
 import { median } from "./summary.ts"
@@ -33,48 +34,6 @@ const rate = Effect.fnUntraced(function*<E>(once: (caller: number, n: number) =>
     { concurrency, discard: true }
   )
   return count / (performance.now() - started) * 1000
-})
-
-const bareTable = `
-CREATE TABLE bench_event (
-  position bigint PRIMARY KEY, stream text COLLATE "C" NOT NULL, version bigint NOT NULL, id uuid NOT NULL UNIQUE,
-  type text NOT NULL, data text NOT NULL, created_epoch bigint NOT NULL, UNIQUE (stream, version)
-)`
-const bareInsert = `
-INSERT INTO bench_event SELECT $1::bigint + e.o, e.stream, $1::bigint + e.o, e.id::uuid, 'Departed', e.data, 0
-FROM unnest($2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS e(stream, id, data, o)`
-
-/** The floor: whatever is there is inserted in one statement, while the next group forms. No versions, no checks, no library. */
-const bare = Effect.fnUntraced(function*(url: Redacted.Redacted, observer: PgConnection.PgConnection) {
-  yield* observer.query(bareTable)
-  const connection = yield* PgConnection.make({ url })
-  let waiting: Array<{ readonly stream: string; readonly done: () => void }> = []
-  let busy = false
-  let position = 0
-  const flush = Effect.gen(function*() {
-    while (waiting.length > 0) {
-      yield* Effect.yieldNow
-      const group = waiting
-      waiting = []
-      yield* connection.query(bareInsert, [
-        BigInt(position),
-        group.map(({ stream }) => stream),
-        group.map(() => crypto.randomUUID()),
-        group.map(() => JSON.stringify(data))
-      ])
-      position += group.length
-      for (const { done } of group) done()
-    }
-    busy = false
-  })
-  const context = yield* Effect.context<never>()
-  return (stream: string) =>
-    Effect.callback<void>((resume) => {
-      waiting.push({ stream, done: () => resume(Effect.void) })
-      if (busy) return
-      busy = true
-      Effect.runForkWith(context)(flush)
-    })
 })
 
 const measure = Effect.fnUntraced(function*(
@@ -220,10 +179,9 @@ const program = Effect.gen(function*() {
   const database = yield* Database.make()
   const events = yield* open(database.url)
   const other = yield* open(database.url)
-  const insert = yield* bare(database.url, database.observer)
-  const quietly = (stream: string) => Effect.orDie(insert(stream))
+  const insert = yield* groupedInserts(database, data)
   yield* events.createStore("bench")
-  yield* measure("An empty store", events, "bench", quietly)
+  yield* measure("An empty store", events, "bench", insert)
   yield* live("here", events, events, "bench")
   yield* live("in another process's place", events, other, "bench")
   yield* events.createStore("catch_up")
