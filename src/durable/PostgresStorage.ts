@@ -22,6 +22,7 @@ import { perClient } from "../datastore/internal/perClient.ts"
 import { ensureInstalled, librarySource } from "../datastore/internal/schemaInstall.ts"
 import type { SchemaNotInstalled, Source } from "../datastore/Migrations.ts"
 import { Gathering } from "../member/internal/gathering.ts"
+import { int8s } from "../member/internal/parameters.ts"
 import * as Member from "../member/Member.ts"
 import { CurrentTransition } from "./CurrentTransition.ts"
 import {
@@ -42,7 +43,6 @@ import {
   checkVerdicts,
   groupStatement,
   type GrownLine,
-  int8,
   type Part
 } from "./internal/postgres/commit.ts"
 import { linesGrew, replies, room, toHint, unattended, wasKilled } from "./internal/postgres/hints.ts"
@@ -201,7 +201,7 @@ const join = Effect.fnUntraced(function*(
         const checked: Effect.Effect<ReadonlyArray<Verdict>, NodeLost> = checks.length === 0
           ? Effect.succeed([])
           : Effect.map(
-            alive(engine.query(checksSql, [int8(checks.map((check) => check.id))])),
+            alive(engine.query(checksSql, [int8s(checks.map((check) => check.id))])),
             ([row]) => checkVerdicts(checks, row)
           )
         if (parts.length === group.length && partAt.every((place, index) => place === index)) return written

@@ -179,6 +179,36 @@ layer(TestPostgres.layer, { excludeTestServices: true })("CallTimeouts, in rows"
       assert.strictEqual(row?.left, 0)
     }))
 
+  it.effect(
+    "the reply to a call that was given up does not stay while a later call is waited for",
+    () =>
+      Effect.gen(function*() {
+        const { url } = yield* TestPostgres.TestDatabase
+        const sql = yield* PgClient.PgClient
+        const holder = yield* Nodes.start({ url, servers: JournalLive })
+        const held = yield* holder.run(Journal.client())
+        for (const key of ["given up", "waited for"]) yield* held(key).call.Write({ entry: "first" })
+        const producer = yield* Nodes.start({ url })
+        const journal = yield* producer.run(Journal.client())
+        const member = yield* producer.id
+        const givenUp = yield* Effect.forkChild(journal("given up").call.WriteSlowly({ entry: "slow", millis: 1000 }))
+        yield* Effect.sleep("200 millis")
+        yield* Effect.forkChild(journal("waited for").call.WriteSlowly({ entry: "slow", millis: 60_000 }))
+        yield* Effect.sleep("200 millis")
+        yield* Fiber.interrupt(givenUp)
+        // It is answered, and then the answer is gone, though there is another to come.
+        assert.deepStrictEqual(yield* held("given up").call.Read(), ["first", "slow"])
+        const left = sql<{ readonly left: number }>`
+        SELECT count(*)::int AS left FROM holdfast.reply WHERE member = ${member}::bigint`
+        const [row] = yield* Effect.repeat(Effect.delay(left, "10 millis"), {
+          until: ([row]) => row?.left === 0,
+          times: 1000
+        })
+        assert.strictEqual(row?.left, 0)
+      }),
+    40_000
+  )
+
   it.effect("a call that the database keeps waiting says so", () =>
     Effect.gen(function*() {
       const database = yield* TestPostgres.TestDatabase

@@ -404,10 +404,11 @@ BEGIN
   WHERE l.id = p_lane AND l.refused <> commit_group.refused;
 END $$;
 
--- Groups in which servers only change their state, which is what most of them are: the same as above, and much less to plan.
+-- Groups in which servers only change their state, which is what most of them are: the same as above, and much less to plan. Where
+-- they work off their lines (\`commit_turns\`), how far they come is written as well.
 -- The servers' rows are visited in the order of their ids: the planner, pinned, has no other way to join them.
 CREATE FUNCTION holdfast.commit_steps(
-  p_lane bigint, p_seq bigint, p_id bigint[], p_version bigint[], p_guard bigint[], p_state text[],
+  p_lane bigint, p_seq bigint, p_id bigint[], p_version bigint[], p_guard bigint[], p_state text[], p_taken bigint[],
   OUT refused integer[], OUT pushed bigint[]
 ) LANGUAGE plpgsql AS $$
 DECLARE
@@ -419,10 +420,10 @@ BEGIN
   END IF;
   WITH part AS MATERIALIZED (
     SELECT x.*, coalesce((SELECT b.pushed FROM holdfast.inbox b WHERE b.id = x.id), 0) AS pushed
-    FROM unnest(p_id, p_version, p_guard, p_state) WITH ORDINALITY AS x(id, version, guard, state, m)
+    FROM unnest(p_id, p_version, p_guard, p_state, p_taken) WITH ORDINALITY AS x(id, version, guard, state, taken, m)
     ORDER BY x.id
   ), done AS (
-    UPDATE holdfast.server s SET version = s.version + 1, state = coalesce(p.state, s.state)
+    UPDATE holdfast.server s SET version = s.version + 1, taken = coalesce(p.taken, s.taken), state = coalesce(p.state, s.state)
     FROM part p
     WHERE s.id = p.id AND s.version = p.version AND (p.guard IS NULL OR p.guard = p.pushed)
     RETURNING p.m::integer
@@ -467,7 +468,7 @@ DECLARE
   good integer[];
 BEGIN
   SELECT c.refused, c.pushed INTO refused, pushed
-  FROM holdfast.commit_steps(p_lane, p_seq, p_id, p_version, p_guard, p_state) c;
+  FROM holdfast.commit_steps(p_lane, p_seq, p_id, p_version, p_guard, p_state, NULL) c;
   IF refused IS NULL THEN
     RETURN;
   END IF;
@@ -830,35 +831,17 @@ BEGIN
 END $$;
 
 -- Groups in which servers work off the heads of their lines, without keys: states change, messages are consumed, callers elsewhere
--- get their replies. The servers' rows are visited in the order of their ids, as in \`commit_steps\`.
+-- get their replies.
 CREATE FUNCTION holdfast.commit_turns(
   p_lane bigint, p_seq bigint, p_id bigint[], p_version bigint[], p_guard bigint[], p_taken bigint[], p_state text[],
   r_m integer[], r_member bigint[], r_call bigint[], r_value text[],
   OUT refused integer[], OUT pushed bigint[]
 ) LANGUAGE plpgsql AS $$
-DECLARE
-  good integer[];
 BEGIN
-  UPDATE holdfast.lane l SET seq = p_seq, refused = '{}' WHERE l.id = p_lane AND l.seq = p_seq - 1 AND NOT l.closed;
-  IF NOT FOUND THEN
+  SELECT c.refused, c.pushed INTO refused, pushed
+  FROM holdfast.commit_steps(p_lane, p_seq, p_id, p_version, p_guard, p_state, p_taken) c;
+  IF refused IS NULL THEN
     RETURN;
-  END IF;
-  WITH part AS MATERIALIZED (
-    SELECT x.*, coalesce((SELECT b.pushed FROM holdfast.inbox b WHERE b.id = x.id), 0) AS pushed
-    FROM unnest(p_id, p_version, p_guard, p_taken, p_state) WITH ORDINALITY AS x(id, version, guard, taken, state, m)
-    ORDER BY x.id
-  ), done AS (
-    UPDATE holdfast.server s SET version = s.version + 1, taken = p.taken, state = coalesce(p.state, s.state)
-    FROM part p
-    WHERE s.id = p.id AND s.version = p.version AND (p.guard IS NULL OR p.guard = p.pushed)
-    RETURNING p.m::integer
-  )
-  SELECT (SELECT coalesce(array_agg(d.m), '{}') FROM done d), (SELECT array_agg(p.pushed ORDER BY p.m) FROM part p)
-  INTO good, pushed;
-  refused := '{}';
-  IF cardinality(good) < cardinality(p_id) THEN
-    refused := ARRAY(SELECT m FROM generate_series(1, cardinality(p_id)) AS m WHERE NOT m = ANY (good));
-    UPDATE holdfast.lane l SET refused = commit_turns.refused WHERE l.id = p_lane;
   END IF;
   DELETE FROM holdfast.message x
   USING unnest(p_id, p_taken) WITH ORDINALITY AS w(id, taken, m)

@@ -292,10 +292,11 @@ BEGIN
   WHERE l.id = p_lane AND l.refused <> commit_group.refused;
 END $$;
 
--- Groups in which servers only change their state, which is what most of them are: the same as above, and much less to plan.
+-- Groups in which servers only change their state, which is what most of them are: the same as above, and much less to plan. Where
+-- they work off their lines (`commit_turns`), how far they come is written as well.
 -- The servers' rows are visited in the order of their ids: the planner, pinned, has no other way to join them.
 CREATE FUNCTION holdfast.commit_steps(
-  p_lane bigint, p_seq bigint, p_id bigint[], p_version bigint[], p_guard bigint[], p_state text[],
+  p_lane bigint, p_seq bigint, p_id bigint[], p_version bigint[], p_guard bigint[], p_state text[], p_taken bigint[],
   OUT refused integer[], OUT pushed bigint[]
 ) LANGUAGE plpgsql AS $$
 DECLARE
@@ -307,10 +308,10 @@ BEGIN
   END IF;
   WITH part AS MATERIALIZED (
     SELECT x.*, coalesce((SELECT b.pushed FROM holdfast.inbox b WHERE b.id = x.id), 0) AS pushed
-    FROM unnest(p_id, p_version, p_guard, p_state) WITH ORDINALITY AS x(id, version, guard, state, m)
+    FROM unnest(p_id, p_version, p_guard, p_state, p_taken) WITH ORDINALITY AS x(id, version, guard, state, taken, m)
     ORDER BY x.id
   ), done AS (
-    UPDATE holdfast.server s SET version = s.version + 1, state = coalesce(p.state, s.state)
+    UPDATE holdfast.server s SET version = s.version + 1, taken = coalesce(p.taken, s.taken), state = coalesce(p.state, s.state)
     FROM part p
     WHERE s.id = p.id AND s.version = p.version AND (p.guard IS NULL OR p.guard = p.pushed)
     RETURNING p.m::integer
@@ -355,7 +356,7 @@ DECLARE
   good integer[];
 BEGIN
   SELECT c.refused, c.pushed INTO refused, pushed
-  FROM holdfast.commit_steps(p_lane, p_seq, p_id, p_version, p_guard, p_state) c;
+  FROM holdfast.commit_steps(p_lane, p_seq, p_id, p_version, p_guard, p_state, NULL) c;
   IF refused IS NULL THEN
     RETURN;
   END IF;

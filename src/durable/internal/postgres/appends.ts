@@ -2,14 +2,9 @@
  * What steps append to event stores, as the statement that commits a group takes it, and what it says could not be appended.
  */
 import * as PgTypes from "@effect/sql-pg/PgTypes"
-import { array } from "../../../member/internal/parameters.ts"
+import { int4s, int8s, isOpaque, texts, uuids } from "../../../member/internal/parameters.ts"
 import type { Append, AppendRefusal, Enqueue, JournalEvent, Transition, Verdict } from "../../DurableStorage.ts"
 import { PostgresJournal } from "../journals.ts"
-
-const text = array(PgTypes.OID.text)
-const int4 = array(PgTypes.OID.int4)
-const uuid = array(PgTypes.OID.uuid)
-const int8s = array(PgTypes.OID.int8)
 
 type Part = Transition | Enqueue
 
@@ -21,25 +16,19 @@ const appendsOf = (parts: ReadonlyArray<Part>): ReadonlyArray<readonly [number, 
 
 const schemaOf = ({ journal }: Append): string => journal instanceof PostgresJournal ? journal.schema : ""
 
-/** As the statement has it: -1 no stream, -2 any, -3 a stream that is there. */
-const expected = ({ expectedVersion }: Append): bigint => {
-  switch (expectedVersion) {
+/** What is expected of a stream, as event stores in Postgres have it: a version, -1 no stream, -2 any, -3 a stream that is there. */
+export const expectedNumber = (expected: Append["expectedVersion"]): number => {
+  switch (expected) {
     case "noStream":
-      return -1n
+      return -1
     case "any":
-      return -2n
+      return -2
     case "streamExists":
-      return -3n
+      return -3
     default:
-      return BigInt(expectedVersion)
+      return expected
   }
 }
-
-/** What `jsonb` does not take: NUL and lone surrogates, as JSON text has them. More may look like it, which is no harm. */
-const opaque = /\\u0000|\\ud[89a-f]/i
-
-/** Whether data or metadata have something that `jsonb` does not take. */
-export const isOpaque = (json: string): boolean => json.includes("\\u") && opaque.test(json)
 
 const row = ({ data, dataContentType, id, metadata, metadataContentType, type }: JournalEvent) => ({
   id,
@@ -58,13 +47,13 @@ export const appendParams = (parts: ReadonlyArray<Part>, waitMillis: number): Re
     events.flatMap(({ id, idGiven }) => idGiven ? [[index + 1, id] as const] : [])
   )
   return [
-    int4(appends.map(([m]) => m)),
-    text(appends.map(([, append]) => schemaOf(append))),
-    text(appends.map(([, { eventStreamId }]) => eventStreamId)),
-    int8s(appends.map(([, append]) => expected(append))),
-    text(appends.map(([, { events }]) => JSON.stringify(events.map(row)))),
-    int4(given.map(([a]) => a)),
-    uuid(given.map(([, id]) => id)),
+    int4s(appends.map(([m]) => m)),
+    texts(appends.map(([, append]) => schemaOf(append))),
+    texts(appends.map(([, { eventStreamId }]) => eventStreamId)),
+    int8s(appends.map(([, append]) => expectedNumber(append.expectedVersion))),
+    texts(appends.map(([, { events }]) => JSON.stringify(events.map(row)))),
+    int4s(given.map(([a]) => a)),
+    uuids(given.map(([, id]) => id)),
     PgTypes.int4(waitMillis)
   ]
 }

@@ -5,7 +5,7 @@
  */
 import * as PgTypes from "@effect/sql-pg/PgTypes"
 import type { GroupStatement, Row } from "../../../member/internal/lane.ts"
-import { array } from "../../../member/internal/parameters.ts"
+import { bools, float8s, int4s, int8s, texts } from "../../../member/internal/parameters.ts"
 import type { Check, Due, Enqueue, Member, ScheduledId, Transition, Verdict } from "../../DurableStorage.ts"
 import { orderOf } from "../journals.ts"
 import { appendParams, unappended } from "./appends.ts"
@@ -28,24 +28,12 @@ export interface Changes {
   readonly scheduled: (millis: number) => void
 }
 
-const text = array(PgTypes.OID.text)
-const int4 = array(PgTypes.OID.int4)
-const bool = array(PgTypes.OID.bool)
-const float8 = array(PgTypes.OID.float8)
-const int8s = array(PgTypes.OID.int8)
-
-/** An int8[] of numbers that are ids, versions and positions, all far below 2^53. */
-export const int8 = (values: ReadonlyArray<number | null | undefined>): PgTypes.Parameter =>
-  int8s(values.map((value) => value === null || value === undefined ? null : BigInt(value)))
-
-export { text }
-
 export const numbers = (value: unknown): ReadonlyArray<number> =>
   Array.isArray(value) ? value.map((item) => item === null ? 0 : Number(item)) : []
 
 // ------------------------------------------------------------------------------------------------ states only
 
-const stepsSql = "SELECT refused, pushed::float8[] FROM holdfast.commit_steps($1, $2, $3, $4, $5, $6)"
+const stepsSql = "SELECT refused, pushed::float8[] FROM holdfast.commit_steps($1, $2, $3, $4, $5, $6, NULL)"
 
 /** The same for servers whose states lie in fragments. */
 const stepsInFragmentsSql =
@@ -70,12 +58,26 @@ const isPlainEnqueue = (part: Part): part is Enqueue =>
 const turnsSql =
   "SELECT refused, pushed::float8[] FROM holdfast.commit_turns($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 
+/** What the short forms of turns write. */
+type Plain = "_tag" | "id" | "version" | "guard" | "takenBefore" | "taken" | "state" | "fragments" | "replies"
+
+/** Whether a turn does without the rest. A field that a turn gets one day belongs either here or above: the compiler asks. */
+const without: { readonly [Field in Exclude<keyof Transition, Plain>]-?: (turn: Transition) => boolean } = {
+  consumed: ({ consumed }) => consumed.length === 0,
+  stateVersion: ({ stateVersion }) => stateVersion === undefined,
+  lock: ({ lock }) => lock === undefined,
+  outcomes: ({ outcomes }) => outcomes.length === 0,
+  outgoing: ({ outgoing }) => outgoing.length === 0,
+  parked: ({ parked }) => parked.length === 0,
+  transaction: ({ transaction }) => transaction === undefined,
+  later: ({ later }) => later === undefined,
+  appends: ({ appends }) => appends === undefined
+}
+const withoutAll = Object.values(without)
+
 /** A step that takes from the head of the line, and replies. */
 const isPlainTurn = (part: Part): part is Transition =>
-  part._tag === "Transition" && part.lock === undefined && part.later === undefined &&
-  part.stateVersion === undefined &&
-  part.transaction === undefined && part.consumed.length === 0 && part.outcomes.length === 0 &&
-  part.outgoing.length === 0 && part.parked.length === 0 && part.appends === undefined
+  part._tag === "Transition" && withoutAll.every((isWithout) => isWithout(part))
 
 // ------------------------------------------------------------------------------------------------ everything
 
@@ -90,31 +92,31 @@ FROM holdfast.commit_group($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $1
 const messageParams = (parts: ReadonlyArray<Part>): ReadonlyArray<unknown> => {
   const outgoing = parts.flatMap((part) => part.outgoing)
   return [
-    int8(outgoing.map(({ id }) => id)),
-    text(outgoing.map(({ message }) => message.mode)),
-    text(outgoing.map(({ message }) => message.rpc)),
-    text(outgoing.map(({ message }) => message.payload)),
-    bool(outgoing.map(({ message }) => message.priority)),
-    int8(outgoing.map(({ message }) => message.node)),
-    int8(outgoing.map(({ message }) => message.call))
+    int8s(outgoing.map(({ id }) => id)),
+    texts(outgoing.map(({ message }) => message.mode)),
+    texts(outgoing.map(({ message }) => message.rpc)),
+    texts(outgoing.map(({ message }) => message.payload)),
+    bools(outgoing.map(({ message }) => message.priority)),
+    int8s(outgoing.map(({ message }) => message.node)),
+    int8s(outgoing.map(({ message }) => message.call))
   ]
 }
 
 /** The messages of all parts, each with the number of its part. */
 const outgoingParams = (parts: ReadonlyArray<Part>): ReadonlyArray<unknown> => [
-  int4(parts.flatMap((part, index) => part.outgoing.map(() => index + 1))),
+  int4s(parts.flatMap((part, index) => part.outgoing.map(() => index + 1))),
   ...messageParams(parts),
-  text(parts.flatMap((part) => part.outgoing.map(({ message }) => message.primaryKey ?? null)))
+  texts(parts.flatMap((part) => part.outgoing.map(({ message }) => message.primaryKey ?? null)))
 ]
 
 /** The replies of all parts, each with the number of its part. */
 const replyParams = (parts: ReadonlyArray<Part>): ReadonlyArray<unknown> => {
   const replies = parts.flatMap((part, index) => part.replies.map((item) => [index + 1, item] as const))
   return [
-    int4(replies.map(([m]) => m)),
-    int8(replies.map(([, { node }]) => node)),
-    int8(replies.map(([, { call }]) => call)),
-    text(replies.map(([, { value }]) => value))
+    int4s(replies.map(([m]) => m)),
+    int8s(replies.map(([, { node }]) => node)),
+    int8s(replies.map(([, { call }]) => call)),
+    texts(replies.map(([, { value }]) => value))
   ]
 }
 
@@ -134,19 +136,19 @@ const laterParams = (parts: ReadonlyArray<Part>): ReadonlyArray<unknown> => {
   )
   const cancelled = cancelledBy(parts)
   return [
-    int4(scheduled.map(([m]) => m)),
-    int8(scheduled.map(([, { id }]) => id)),
-    text(scheduled.map(([, { message }]) => message.rpc)),
-    text(scheduled.map(([, { message }]) => message.payload)),
-    text(scheduled.map(([, { message }]) => message.primaryKey ?? null)),
-    int8(scheduled.map(([, { message }]) => message.node)),
-    int8(scheduled.map(([, { message }]) => message.call)),
-    float8(scheduled.map(([, { due }]) => atOf(due))),
-    float8(scheduled.map(([, { due }]) => afterOf(due))),
-    int4(cancelled.map(([m]) => m)),
-    int8(cancelled.map(([, { server }]) => server)),
-    int8(cancelled.map(([, { node }]) => node)),
-    int8(cancelled.map(([, { call }]) => call))
+    int4s(scheduled.map(([m]) => m)),
+    int8s(scheduled.map(([, { id }]) => id)),
+    texts(scheduled.map(([, { message }]) => message.rpc)),
+    texts(scheduled.map(([, { message }]) => message.payload)),
+    texts(scheduled.map(([, { message }]) => message.primaryKey ?? null)),
+    int8s(scheduled.map(([, { message }]) => message.node)),
+    int8s(scheduled.map(([, { message }]) => message.call)),
+    float8s(scheduled.map(([, { due }]) => atOf(due))),
+    float8s(scheduled.map(([, { due }]) => afterOf(due))),
+    int4s(cancelled.map(([m]) => m)),
+    int8s(cancelled.map(([, { server }]) => server)),
+    int8s(cancelled.map(([, { node }]) => node)),
+    int8s(cancelled.map(([, { call }]) => call))
   ]
 }
 
@@ -156,12 +158,12 @@ const fragmentParams = (parts: ReadonlyArray<Part>): ReadonlyArray<unknown> | un
     part._tag === "Transition" ? part.fragments.map((fragment) => ({ m: index + 1, ...fragment })) : []
   )
   return fragments.length === 0 ? undefined : [
-    int4(fragments.map(({ m }) => m)),
-    int8(fragments.map(({ number }) => number)),
-    text(fragments.map(({ text }) => text ?? null))
+    int4s(fragments.map(({ m }) => m)),
+    int8s(fragments.map(({ number }) => number)),
+    texts(fragments.map(({ text }) => text ?? null))
   ]
 }
-const noFragments = [int4([]), int8([]), text([])]
+const noFragments = [int4s([]), int8s([]), texts([])]
 
 const groupParams = (parts: ReadonlyArray<Part>, waitMillis: number): ReadonlyArray<unknown> => {
   const steps = parts.map((part) => part._tag === "Transition" ? part : undefined)
@@ -172,32 +174,32 @@ const groupParams = (parts: ReadonlyArray<Part>, waitMillis: number): ReadonlyAr
   const outcomes = each((step) => step.outcomes)
   const parked = each((step) => step.parked)
   return [
-    int8(steps.map((step) => step?.id)),
-    int8(steps.map((step) => step?.version)),
-    int8(steps.map((step) => step?.guard)),
-    int8(steps.map((step) => step?.taken)),
-    text(steps.map((step) => step?.state ?? null)),
-    text(steps.map((step) => step?.lock === undefined ? null : step.lock === "none" ? "" : JSON.stringify(step.lock))),
-    int4(steps.map((step) => step?.stateVersion ?? null)),
+    int8s(steps.map((step) => step?.id)),
+    int8s(steps.map((step) => step?.version)),
+    int8s(steps.map((step) => step?.guard)),
+    int8s(steps.map((step) => step?.taken)),
+    texts(steps.map((step) => step?.state ?? null)),
+    texts(steps.map((step) => step?.lock === undefined ? null : step.lock === "none" ? "" : JSON.stringify(step.lock))),
+    int4s(steps.map((step) => step?.stateVersion ?? null)),
     ...(fragmentParams(parts) ?? noFragments),
-    int4(consumed.map(([m]) => m)),
-    int8(consumed.map(([, position]) => position)),
-    int4(outcomes.map(([m]) => m)),
-    text(outcomes.map(([, { primaryKey }]) => primaryKey)),
-    text(outcomes.map(([, { reply }]) => reply ?? null)),
-    bool(outcomes.map(([, { late }]) => late)),
+    int4s(consumed.map(([m]) => m)),
+    int8s(consumed.map(([, position]) => position)),
+    int4s(outcomes.map(([m]) => m)),
+    texts(outcomes.map(([, { primaryKey }]) => primaryKey)),
+    texts(outcomes.map(([, { reply }]) => reply ?? null)),
+    bools(outcomes.map(([, { late }]) => late)),
     ...replyParams(parts),
     ...outgoingParams(parts),
-    int4(parked.map(([m]) => m)),
-    text(parked.map(([, { message }]) => message.mode)),
-    text(parked.map(([, { message }]) => message.rpc)),
-    text(parked.map(([, { message }]) => message.payload)),
-    text(parked.map(([, { message }]) => message.primaryKey ?? null)),
-    bool(parked.map(([, { message }]) => message.priority)),
-    int8(parked.map(([, { message }]) => message.node)),
-    int8(parked.map(([, { message }]) => message.call)),
-    int4(parked.map(([, { attempts }]) => attempts)),
-    text(parked.map(([, { failure }]) => failure.replaceAll("\0", ""))),
+    int4s(parked.map(([m]) => m)),
+    texts(parked.map(([, { message }]) => message.mode)),
+    texts(parked.map(([, { message }]) => message.rpc)),
+    texts(parked.map(([, { message }]) => message.payload)),
+    texts(parked.map(([, { message }]) => message.primaryKey ?? null)),
+    bools(parked.map(([, { message }]) => message.priority)),
+    int8s(parked.map(([, { message }]) => message.node)),
+    int8s(parked.map(([, { message }]) => message.call)),
+    int4s(parked.map(([, { attempts }]) => attempts)),
+    texts(parked.map(([, { failure }]) => failure.replaceAll("\0", ""))),
     ...laterParams(parts),
     ...appendParams(parts, waitMillis)
   ]
@@ -299,18 +301,18 @@ const turnsStatement = (turns: ReadonlyArray<Transition>): Statement | undefined
     }
   }
   const fence = [
-    int8(turns.map((turn) => turn.id)),
-    int8(turns.map((turn) => turn.version)),
-    int8(turns.map((turn) => turn.guard))
+    int8s(turns.map((turn) => turn.id)),
+    int8s(turns.map((turn) => turn.version)),
+    int8s(turns.map((turn) => turn.guard))
   ]
-  const states = text(turns.map((turn) => turn.state ?? null))
+  const states = texts(turns.map((turn) => turn.state ?? null))
   if (areSteps) {
     return fragments === undefined
       ? { sql: stepsSql, params: [...fence, states] }
       : { sql: stepsInFragmentsSql, params: [...fence, states, ...fragments] }
   }
   if (fragments !== undefined) return undefined
-  return { sql: turnsSql, params: [...fence, int8(turns.map((turn) => turn.taken)), states, ...replyParams(turns)] }
+  return { sql: turnsSql, params: [...fence, int8s(turns.map((turn) => turn.taken)), states, ...replyParams(turns)] }
 }
 
 const statementFor = (parts: ReadonlyArray<Part>, waitMillis: number): Statement => {

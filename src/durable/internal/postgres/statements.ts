@@ -2,6 +2,7 @@
  * The statements by which a node finds, takes and gives back servers, and reads lines and replies. All of them may be sent
  * twice without harm.
  */
+import { int8s, texts } from "../../../member/internal/parameters.ts"
 import type {
   Address,
   Claimed,
@@ -13,7 +14,7 @@ import type {
   TooNew,
   Wanted
 } from "../../DurableStorage.ts"
-import { type GrownLine, int8, text } from "./commit.ts"
+import type { GrownLine } from "./commit.ts"
 
 type Rows = ReadonlyArray<ReadonlyArray<unknown>>
 
@@ -32,8 +33,8 @@ FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS x(kind, key, m)
 JOIN holdfast.server s ON s.kind = x.kind AND s.key = x.key
 LEFT JOIN holdfast.member h ON h.id = s.holder AND NOT h.dead`,
   params: (servers: ReadonlyArray<Address>) => [
-    text(servers.map((server) => server.kind)),
-    text(servers.map((server) => server.key))
+    texts(servers.map((server) => server.kind)),
+    texts(servers.map((server) => server.key))
   ],
   rows: (rows: Rows) =>
     rows.map(([m, id, holder]) => ({
@@ -78,8 +79,8 @@ FROM wanted w JOIN holdfast.server s ON s.id = w.id
 WHERE s.state_version > w.known AND NOT EXISTS (SELECT FROM holdfast.member h WHERE h.id = s.holder AND NOT h.dead)`,
   params: (member: number, wanted: ReadonlyArray<{ readonly id: number; readonly stateVersion: number }>) => [
     BigInt(member),
-    int8(wanted.map(({ id }) => id)),
-    int8(wanted.map(({ stateVersion }) => stateVersion))
+    int8s(wanted.map(({ id }) => id)),
+    int8s(wanted.map(({ stateVersion }) => stateVersion))
   ],
   rows: (rows: Rows) =>
     rows.map(([id, version, taken, state, lock, pushed, stateVersion, numbers, texts]): Claimed | TooNew =>
@@ -116,8 +117,8 @@ SELECT coalesce(bool_or(f.lock IS NOT NULL OR b.pushed > f.taken), false)
 FROM freed f LEFT JOIN holdfast.inbox b ON b.id = f.id`,
   params: (member: number, servers: ReadonlyArray<{ readonly id: number; readonly version: number | undefined }>) => [
     BigInt(member),
-    int8(servers.map((server) => server.id)),
-    int8(servers.map((server) => server.version))
+    int8s(servers.map((server) => server.id)),
+    int8s(servers.map((server) => server.version))
   ]
 }
 
@@ -137,9 +138,9 @@ CROSS JOIN LATERAL (
 LEFT JOIN holdfast.outcome o ON q.key IS NOT NULL AND o.server_id = x.id AND o.key = q.key
 ORDER BY x.m, q.head, q.seq`,
   params: (lines: ReadonlyArray<{ readonly id: number; readonly after: number; readonly limit: number }>) => [
-    int8(lines.map((line) => line.id)),
-    int8(lines.map((line) => line.after)),
-    int8(lines.map((line) => line.limit))
+    int8s(lines.map((line) => line.id)),
+    int8s(lines.map((line) => line.after)),
+    int8s(lines.map((line) => line.limit))
   ],
   rows: (rows: Rows, lines: number): ReadonlyArray<LineRead> => {
     const read = Array.from({ length: lines }, () => ({
@@ -193,7 +194,11 @@ WITH RECURSIVE line AS (
   ORDER BY s.id LIMIT 1000
 )
 SELECT id::float8, kind, key FROM (SELECT * FROM waiting UNION SELECT * FROM locked) x ORDER BY id LIMIT 1000`,
-  params: (member: number, kinds: ReadonlyArray<string>, after: number) => [BigInt(member), text(kinds), BigInt(after)],
+  params: (
+    member: number,
+    kinds: ReadonlyArray<string>,
+    after: number
+  ) => [BigInt(member), texts(kinds), BigInt(after)],
   rows: (rows: Rows) => rows.map(([id, kind, key]) => ({ id: Number(id), kind: String(kind), key: String(key) }))
 }
 
@@ -220,7 +225,7 @@ SELECT r.member::float8, r.call::float8, r.value
 FROM unnest($1::bigint[]) AS m(id) CROSS JOIN LATERAL (
   SELECT * FROM holdfast.reply r WHERE r.member = m.id AND r.call >= $2 ORDER BY r.call LIMIT 10000
 ) r`,
-  params: (members: ReadonlyArray<number>, from: number) => [int8(members), BigInt(from)],
+  params: (members: ReadonlyArray<number>, from: number) => [int8s(members), BigInt(from)],
   rows: (rows: Rows) =>
     rows.map(([node, call, value]): Reply => ({ node: Number(node), call: Number(call), value: String(value) }))
 }
@@ -230,8 +235,8 @@ export const forget = {
 DELETE FROM holdfast.reply r USING unnest($1::bigint[], $2::bigint[]) AS x(member, call)
 WHERE r.member = x.member AND r.call = x.call`,
   params: (replies: ReadonlyArray<Reply>) => [
-    int8(replies.map((reply) => reply.node)),
-    int8(replies.map((reply) => reply.call))
+    int8s(replies.map((reply) => reply.node)),
+    int8s(replies.map((reply) => reply.call))
   ]
 }
 

@@ -2,23 +2,12 @@
  * What goes through the lane: groups of appends, and single links and deletions.
  */
 import * as PgTypes from "@effect/sql-pg/PgTypes"
+import { expectedNumber } from "../../../durable/internal/postgres/appends.ts"
 import type { GroupStatement } from "../../../member/internal/lane.ts"
+import { bools, int4s, int8s, texts, uuids } from "../../../member/internal/parameters.ts"
 import type { ExpectedVersion } from "../../EventStoreError.ts"
 import type { Append } from "../storage.ts"
-import {
-  bools,
-  columns,
-  expectedNumber,
-  int4s,
-  int8,
-  int8s,
-  mayCreate,
-  numbers,
-  strings,
-  text,
-  texts,
-  uuids
-} from "./parameters.ts"
+import { columns, int8, mayCreate, numbers, strings, text } from "./parameters.ts"
 
 /** What became of a member. */
 export type Verdict =

@@ -3,8 +3,7 @@
  */
 import * as PgTypes from "@effect/sql-pg/PgTypes"
 import * as DateTime from "effect/DateTime"
-import { isOpaque } from "../../../durable/internal/postgres/appends.ts"
-import { array } from "../../../member/internal/parameters.ts"
+import { bools, isOpaque, texts, uuids } from "../../../member/internal/parameters.ts"
 import type { ExpectedVersion } from "../../EventStoreError.ts"
 import type { Metadata, RecordedEvent, StreamInfo } from "../../RecordedEvent.ts"
 import * as wire from "../gateway/wire.ts"
@@ -12,30 +11,8 @@ import type { EncodedEvent, Placed, PlacedText } from "../storage.ts"
 
 export type Row = ReadonlyArray<unknown>
 
-export const texts = array(PgTypes.OID.text)
-export const int4s = array(PgTypes.OID.int4)
-export const bools = array(PgTypes.OID.bool)
-export const uuids = array(PgTypes.OID.uuid)
-const int8Array = array(PgTypes.OID.int8)
-
-/** Numbers that are ids, versions and positions, all far below 2^53. */
-export const int8s = (values: ReadonlyArray<number>): PgTypes.Parameter => int8Array(values.map(BigInt))
 export const int8 = (value: number): PgTypes.Parameter => PgTypes.int8(BigInt(value))
 export const text = (value: string | undefined): PgTypes.Parameter => PgTypes.text(value ?? null)
-
-/** As the statements have it. */
-export const expectedNumber = (expected: ExpectedVersion): number => {
-  switch (expected) {
-    case "noStream":
-      return -1
-    case "any":
-      return -2
-    case "streamExists":
-      return -3
-    default:
-      return expected
-  }
-}
 
 /** Whether a stream comes to be where this is expected of it. */
 export const mayCreate = (expected: ExpectedVersion): boolean =>

@@ -11,11 +11,12 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type { SqlError } from "effect/sql/SqlError"
 import { errorText, sqlState } from "../../../datastore/internal/sqlState.ts"
+import { expectedNumber } from "../../../durable/internal/postgres/appends.ts"
 import { type EventStoreError, IsolationNotSupported, StoreNotFound, StoreUnavailable } from "../../EventStoreError.ts"
 import { failure } from "../checks.ts"
 import type { Append } from "../storage.ts"
 import { schemaOf, type Verdict } from "./groups.ts"
-import { columns, expectedNumber, int8, text } from "./parameters.ts"
+import { columns, int8, text } from "./parameters.ts"
 
 /** Whether a fiber is in a transaction of this client. */
 export const isInTransaction = (client: PgClient.PgClient, fiber: Fiber.Fiber<unknown, unknown>): boolean =>

@@ -1,9 +1,8 @@
 /**
  * The statements of the registry on Postgres: what is committed in groups, and what is read.
  */
-import * as PgTypes from "@effect/sql-pg/PgTypes"
 import type { GroupStatement, Row } from "../../../member/internal/lane.ts"
-import { array } from "../../../member/internal/parameters.ts"
+import { int8s, texts } from "../../../member/internal/parameters.ts"
 
 /** A profile of a registry. */
 export interface Name {
@@ -28,9 +27,6 @@ export type Verdict =
   | { readonly _tag: "Unknown" }
   | { readonly _tag: "Failed"; readonly problem: string }
 
-const text = array(PgTypes.OID.text)
-const int8 = array(PgTypes.OID.int8)
-
 const items = (value: unknown): ReadonlyArray<unknown> => Array.isArray(value) ? value : []
 const optional = (value: unknown): string | undefined =>
   value === null || value === undefined ? undefined : String(value)
@@ -47,12 +43,12 @@ FROM holdfast.commit_registrations($1, $2, $3, $4, $5, $6, $7, $8)`,
       params: [
         BigInt(lane),
         BigInt(seq),
-        text(back.map((part) => part.registry)),
-        text(back.map((part) => part.key)),
-        int8(back.map((part) => part.token)),
-        text(asked.map((part) => part.registry)),
-        text(asked.map((part) => part.key)),
-        text(asked.map((part) => part.address ?? null))
+        texts(back.map((part) => part.registry)),
+        texts(back.map((part) => part.key)),
+        int8s(back.map((part) => part.token)),
+        texts(asked.map((part) => part.registry)),
+        texts(asked.map((part) => part.key)),
+        texts(asked.map((part) => part.address ?? null))
       ]
     }
   },
@@ -98,7 +94,7 @@ LEFT JOIN LATERAL (
   JOIN holdfast.registration g ON g.registry = x.registry AND g.changed >= $2::text::xid8
   WHERE $2::text <> '0' OR g.member IS NOT NULL
 ) r ON true`,
-  params: (registries: ReadonlyArray<string>, since: string) => [text(registries), since],
+  params: (registries: ReadonlyArray<string>, since: string) => [texts(registries), since],
   rows: (rows: ReadonlyArray<Row>) => ({
     since: String(rows[0]?.[0] ?? "0"),
     rows: rows.flatMap(([, registry, key, member, token, address, alive]): ReadonlyArray<RegistrationRow> =>
@@ -119,7 +115,7 @@ export const dead = {
   sql: `
 SELECT x.id::float8 FROM unnest($1::bigint[]) AS x(id)
 WHERE NOT EXISTS (SELECT FROM holdfast.member m WHERE m.id = x.id AND NOT m.dead)`,
-  params: (members: ReadonlyArray<number>) => [int8(members.map(BigInt))],
+  params: (members: ReadonlyArray<number>) => [int8s(members)],
   rows: (rows: ReadonlyArray<Row>) => rows.map(([id]) => Number(id))
 }
 
