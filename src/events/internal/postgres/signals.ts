@@ -5,12 +5,11 @@
  * A hint wakes every process that is there, which costs more than an append. So a few are sent at once, and where they follow each
  * other faster, what comes in the next milliseconds is told of together.
  */
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { Gathering } from "../../../member/internal/gathering.ts"
 import type * as Member from "../../../member/Member.ts"
+import * as pacing from "../pacing.ts"
 import { Signal } from "../signal.ts"
 import type { Reader } from "./reader.ts"
 
@@ -23,9 +22,8 @@ export interface Signals {
   readonly tell: (what: "events" | "subscriptions", store: string) => void
 }
 
-/** In the long run there is one hint in so many milliseconds at most; so many of them are sent at once before that. */
-const periodMillis = 5
-const burst = 4
+/** So many hints at once, and one in so many milliseconds in the long run. */
+const pace = { periodMillis: 5, burst: 4 }
 
 export const make = Effect.fnUntraced(function*(options: {
   readonly engine: Member.Engine
@@ -41,25 +39,9 @@ export const make = Effect.fnUntraced(function*(options: {
     return known
   }
 
-  const clock = yield* Clock.Clock
-  const hints = new Gathering<string>()
-  /** When all hints that were sent so far would have been sent, had there been one in each period. */
-  let spent = 0
-  const send = Effect.sync(() => {
-    spent = Math.max(spent, clock.currentTimeMillisUnsafe()) + periodMillis
-    for (const payload of new Set(hints.takeUnsafe(Number.POSITIVE_INFINITY))) {
-      engine.hint({ to: "everyone", payload: `${payload}:${engine.id()}` })
-    }
+  const hint = yield* pacing.make(pace, (payloads) => {
+    for (const payload of payloads) engine.hint({ to: "everyone", payload: `${payload}:${engine.id()}` })
   })
-  yield* Effect.andThen(hints.some, send).pipe(
-    Effect.andThen(Effect.suspend(() => {
-      const ahead = spent - clock.currentTimeMillisUnsafe() - burst * periodMillis
-      return ahead > 0 ? Effect.sleep(Duration.millis(ahead)) : Effect.void
-    })),
-    Effect.forever,
-    Effect.forkScoped
-  )
-  yield* Effect.addFinalizer(() => send)
 
   yield* engine.onHint((payload) => {
     if (payload === "missed") {
@@ -104,7 +86,7 @@ export const make = Effect.fnUntraced(function*(options: {
     tell: (what, store) => {
       const signals = what === "events" ? events : owners
       signals.get(store)?.changed()
-      hints.add(`${what}:${store}`)
+      hint(`${what}:${store}`)
     }
   }
 })
