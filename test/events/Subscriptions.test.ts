@@ -106,6 +106,20 @@ layer(TestPostgres.layer, { excludeTestServices: true })("Subscriptions", (it) =
       assert.deepStrictEqual((yield* persistent.take(2)).map(numberOf), [0, 1])
     }))
 
+  it.effect("appends that follow each other faster than others are told of them are delivered all, and by no poll", () =>
+    Effect.gen(function*() {
+      const { first, url } = yield* setUp("fast", 1)
+      const other = yield* open({ url, events: { pollInterval: "1 hour" } })
+      const live = yield* subscribe(other, "fast", { startFrom: "origin" })
+      yield* live.next
+      for (let n = 1; n <= 100; n++) yield* first.events.appendEvents("fast", "s", counted(n, n + 1))
+      assert.deepStrictEqual((yield* live.take(100)).map(numberOf), range(1, 101))
+      // And one more, after a while in which nothing came.
+      yield* Effect.sleep("100 millis")
+      yield* first.events.appendEvents("fast", "s", counted(101, 102))
+      assert.strictEqual(numberOf(yield* live.next), 101)
+    }))
+
   it.effect("the checkpoint is written after enough events, in a pause, and at the end", () =>
     Effect.gen(function*() {
       const { first, positionOf } = yield* setUp("written", 30)

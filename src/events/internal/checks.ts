@@ -151,6 +151,10 @@ export const encodeJson = (field: string, value: unknown): Checked<string> & { r
 
 const json = "application/json"
 
+/** What is wrong with a content type, where there is one. */
+const labelIssue = (label: string | null | undefined): string | undefined =>
+  label === undefined || label === null ? undefined : nameIssue(label)
+
 /** Encodes events for a stream. `newId` gives an id to those that have none. */
 export const encodeEvents = (
   store: string,
@@ -166,10 +170,10 @@ export const encodeEvents = (
     if (typeIssue !== undefined) return refuse("eventType", typeIssue)
     const { dataContentType, eventId, metadata, metadataContentType } = event
     if (eventId !== undefined && !uuidPattern.test(eventId)) return refuse("eventId", "Expected a UUID")
-    for (const [field, label] of Object.entries({ dataContentType, metadataContentType })) {
-      const issue = label === undefined ? undefined : nameIssue(label)
-      if (issue !== undefined) return refuse(field, issue)
-    }
+    const dataTypeIssue = labelIssue(dataContentType)
+    if (dataTypeIssue !== undefined) return refuse("dataContentType", dataTypeIssue)
+    const metadataTypeIssue = labelIssue(metadataContentType)
+    if (metadataTypeIssue !== undefined) return refuse("metadataContentType", metadataTypeIssue)
     const data = jsonText(event.data)
     if (!data.ok) return refuse("data", data.issue)
     const meta = metadata === undefined ? undefined : jsonText(metadata)
@@ -222,15 +226,10 @@ export const checkAppended = (
     if (!uuidPattern.test(id) || id !== id.toLowerCase()) return refuse("eventId", "Expected a UUID")
     if (ids.has(id)) return failure(new DuplicateEvent({ store, eventStreamId, eventId: id }))
     ids.add(id)
-    for (
-      const [field, label] of [["dataContentType", dataContentType], [
-        "metadataContentType",
-        metadataContentType
-      ]] as const
-    ) {
-      const issue = label === null ? undefined : nameIssue(label)
-      if (issue !== undefined) return refuse(field, issue)
-    }
+    const dataTypeIssue = labelIssue(dataContentType)
+    if (dataTypeIssue !== undefined) return refuse("dataContentType", dataTypeIssue)
+    const metadataTypeIssue = labelIssue(metadataContentType)
+    if (metadataTypeIssue !== undefined) return refuse("metadataContentType", metadataTypeIssue)
     if (!isJson(data)) return refuse("data", "Expected JSON")
     if (metadata !== null && !isJsonObject(metadata)) return refuse("metadata", "Expected a JSON object")
   }

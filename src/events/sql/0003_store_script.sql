@@ -299,6 +299,9 @@ CREATE FUNCTION store_schema.append_any(
   e_metadata_type text[], e_opaque boolean[],
   OUT refused integer[], OUT s_version bigint[]
 ) LANGUAGE plpgsql AS $$
+DECLARE
+  -- Where the rows of the streams are. They are locked, and so stay there: they need not be looked for again.
+  s_row tid[];
 BEGIN
   IF current_setting('transaction_isolation') <> 'read committed' THEN
     RAISE EXCEPTION 'holdfast commits under READ COMMITTED only' USING ERRCODE = '25001';
@@ -311,9 +314,10 @@ BEGIN
     RETURN;
   END IF;
   refused := '{}';
-  SELECT array_agg(h.version ORDER BY h.i) INTO s_version
+  SELECT array_agg(h.version ORDER BY h.i), array_agg(h.ctid ORDER BY h.i) INTO s_version, s_row
   FROM (
-    SELECT x.i, s.version FROM unnest(s_name) WITH ORDINALITY AS x(name, i) JOIN store_schema.stream s ON s.name = x.name
+    SELECT x.i, s.version, s.ctid
+    FROM unnest(s_name) WITH ORDINALITY AS x(name, i) JOIN store_schema.stream s ON s.name = x.name
     WHERE NOT s.deleted ORDER BY s.name FOR NO KEY UPDATE OF s SKIP LOCKED
   ) h;
   IF cardinality(s_version) IS DISTINCT FROM cardinality(s_name) THEN
@@ -321,7 +325,7 @@ BEGIN
     UPDATE holdfast.lane l SET refused = append_any.refused WHERE l.id = p_lane;
     RETURN;
   END IF;
-  UPDATE store_schema.stream s SET version = s.version + x.n FROM unnest(s_name, s_count) AS x(name, n) WHERE s.name = x.name;
+  UPDATE store_schema.stream s SET version = s.version + x.n FROM unnest(s_row, s_count) AS x(at, n) WHERE s.ctid = x.at;
   WITH taken AS (
     UPDATE store_schema.counter SET last = last + cardinality(e_id) RETURNING last - cardinality(e_id) AS before
   )

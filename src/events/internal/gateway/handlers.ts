@@ -24,6 +24,7 @@ import {
   failure,
   isJson
 } from "../checks.ts"
+import * as eventText from "../eventText.ts"
 import type { Checkpointed, Claimed, EventStorage } from "../storage.ts"
 import { checking } from "../subscribing.ts"
 import type { Session } from "./clients.ts"
@@ -144,7 +145,7 @@ export const make = ({ breaker, clock, sessionOf, storage, stores }: Serving) =>
           const asked = Math.min(count, maxRead)
           const texts = storage.readText === undefined
             ? (yield* storage.read(store, eventStreamId, start, asked, direction)).map((event) =>
-              wire.toText({
+              eventText.toText({
                 cursor: eventStreamId === all ? event.globalPosition : event.link?.eventNumber ?? event.eventNumber,
                 event
               })
@@ -192,7 +193,7 @@ export const make = ({ breaker, clock, sessionOf, storage, stores }: Serving) =>
             checkCount("limit", limit, 1)
           )
           const page = yield* storage.scan(store, selector, after, Math.min(limit, maxRead))
-          const { count, events } = wire.encode(page.events.map(wire.toText), maxAnswer)
+          const { count, events } = wire.encode(page.events.map(eventText.toText), maxAnswer)
           const last = page.events[count - 1]
           return count === page.events.length || last === undefined
             ? { events, scannedTo: page.scannedTo, atEnd: page.atEnd }

@@ -1,64 +1,10 @@
 /**
- * Events on the wire: each an array of its fields in a fixed order, many of them a JSON array, and all of that one text.
+ * Events on the wire: many of them a JSON array, and all of that one text.
  */
-import * as DateTime from "effect/DateTime"
 import * as Predicate from "effect/Predicate"
 import type { FromServerEncoded } from "effect/rpc/RpcMessage"
-import type * as Schema from "effect/Schema"
-import type { Metadata, RecordedEvent } from "../../RecordedEvent.ts"
+import * as eventText from "../eventText.ts"
 import type { EncodedEvent, Placed, PlacedText } from "../storage.ts"
-
-const json = "application/json"
-
-/** `null` stands for `application/json`, and for no link. */
-type Wire = readonly [
-  cursor: number,
-  eventStreamId: string,
-  eventNumber: number,
-  globalPosition: number,
-  eventId: string,
-  eventType: string,
-  data: Schema.Json,
-  metadata: Metadata,
-  dataContentType: string | null,
-  metadataContentType: string | null,
-  createdEpoch: number,
-  link: readonly [eventStreamId: string, eventNumber: number] | null
-]
-
-const wireOf = ({ cursor, event }: Placed): Wire => [
-  cursor,
-  event.eventStreamId,
-  event.eventNumber,
-  event.globalPosition,
-  event.eventId,
-  event.eventType,
-  event.data,
-  event.metadata,
-  event.dataContentType === json ? null : event.dataContentType,
-  event.metadataContentType === json ? null : event.metadataContentType,
-  event.createdEpoch,
-  event.link === undefined ? null : [event.link.eventStreamId, event.link.eventNumber]
-]
-
-const placedOf = (wire: Wire): Placed => {
-  const link = wire[11]
-  const event: RecordedEvent = {
-    eventStreamId: wire[1],
-    eventNumber: wire[2],
-    globalPosition: wire[3],
-    eventId: wire[4],
-    eventType: wire[5],
-    data: wire[6],
-    metadata: wire[7],
-    dataContentType: wire[8] ?? json,
-    metadataContentType: wire[9] ?? json,
-    created: DateTime.makeUnsafe(Math.floor(wire[10] / 1000)),
-    createdEpoch: wire[10],
-    ...(link === null ? {} : { link: { eventStreamId: link[0], eventNumber: link[1] } })
-  }
-  return { cursor: wire[0], event }
-}
 
 /** JSON that is text already, and goes into the text of an answer as it is. */
 export class JsonText {
@@ -68,34 +14,6 @@ export class JsonText {
     this.text = text
   }
 }
-
-/** The same text, of an event whose data and metadata are text already. */
-export const textOf = (
-  cursor: number,
-  eventStreamId: string,
-  eventNumber: number,
-  globalPosition: number,
-  eventId: string,
-  eventType: string,
-  data: string,
-  metadata: string | null,
-  contentTypes: readonly [data: string | null, metadata: string | null],
-  createdEpoch: number,
-  link: readonly [eventStreamId: string, eventNumber: number] | null
-): PlacedText => {
-  const [dataType, metadataType] = contentTypes
-  const types = dataType === null && metadataType === null ? "null,null" : JSON.stringify(contentTypes).slice(1, -1)
-  const names = `${JSON.stringify(eventStreamId)},${eventNumber},${globalPosition},"${eventId}",${
-    JSON.stringify(eventType)
-  }`
-  const linked = link === null ? "null" : JSON.stringify(link)
-  return { cursor, text: `[${cursor},${names},${data},${metadata ?? "{}"},${types},${createdEpoch},${linked}]` }
-}
-
-export const toText = (placed: Placed): PlacedText => ({
-  cursor: placed.cursor,
-  text: JSON.stringify(wireOf(placed))
-})
 
 /** As many of these as make up to `limit` characters, and at least one: their text, and how many they are. */
 export const encode = (
@@ -113,7 +31,8 @@ export const encode = (
 }
 
 /** A worker has made them, of what a store gave it. */
-export const decode = (events: unknown): ReadonlyArray<Placed> => (events as ReadonlyArray<Wire>).map(placedOf)
+export const decode = (events: unknown): ReadonlyArray<Placed> =>
+  (events as ReadonlyArray<eventText.EventArray>).map(eventText.placedOf)
 
 /** An answer as text. */
 export const answerText = (response: FromServerEncoded): string => {

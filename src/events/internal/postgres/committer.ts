@@ -34,6 +34,8 @@ const maxGroupEvents = 10_000
 const sizeOf = ({ events }: Append): number =>
   events.reduce((size, { data, metadata }) => size + data.length + (metadata?.length ?? 0), 0)
 
+const none: ReadonlyArray<never> = []
+
 /** Of how many streams it is remembered that they are there and were free. */
 const maxKnown = 10_000
 
@@ -44,6 +46,8 @@ const patience = 5
 interface Waiting {
   readonly store: string
   readonly append: Append
+  /** Which stream it is for, among those of all stores. */
+  readonly stream: string
   readonly size: number
   readonly deadline: number
   sent: boolean
@@ -129,9 +133,10 @@ export const make = Effect.fnUntraced(function*(options: {
     let count = 0
     for (const waiting of taken) {
       if (waiting.done) continue
-      const { append: { eventStreamId, events, expectedVersion }, store } = waiting
-      const stream = `${store} ${eventStreamId}`
-      const given = events.filter(({ idGiven }) => idGiven).map(({ id }) => `${store} ${id}`)
+      const { append: { events, expectedVersion }, store, stream } = waiting
+      const given = events.some(({ idGiven }) => idGiven)
+        ? events.filter(({ idGiven }) => idGiven).map(({ id }) => `${store} ${id}`)
+        : none
       const isLarge = count > 0 && (size + waiting.size > maxGroupSize || count + events.length > maxGroupEvents)
       const isStrict = expectedVersion !== "any"
       if (isLarge || blocked.has(stream) || (isStrict && streams.has(stream)) || given.some((id) => ids.has(id))) {
@@ -171,11 +176,10 @@ export const make = Effect.fnUntraced(function*(options: {
 
   /** Streams that were there and free when they were appended to last. */
   const known = new Set<string>()
-  const nameOf = ({ append, store }: Waiting): string => `${store} ${append.eventStreamId}`
-  const isKnownAndPlain = (waiting: Waiting): boolean => known.has(nameOf(waiting)) && isPlain(waiting.append)
-  const note = (waiting: Waiting, verdict: Verdict): void => {
-    if (verdict._tag !== "Done") known.delete(nameOf(waiting))
-    else if (known.size < maxKnown || known.has(nameOf(waiting))) known.add(nameOf(waiting))
+  const isKnownAndPlain = ({ append, stream }: Waiting): boolean => known.has(stream) && isPlain(append)
+  const note = ({ stream }: Waiting, verdict: Verdict): void => {
+    if (verdict._tag !== "Done") known.delete(stream)
+    else if (known.size < maxKnown || known.has(stream)) known.add(stream)
     else known.clear()
   }
 
@@ -217,9 +221,11 @@ export const make = Effect.fnUntraced(function*(options: {
     })
 
   // Under load, callers that have to take a turn of the event loop before they append again are waited for that long: else
-  // the group would split in two halves that take turns.
-  const round = Effect.suspend(() =>
-    queue.size > 0 ? Effect.void : Effect.flatMap(queue.some, () => lastGroup > 1 ? Effect.yieldNow : Effect.void)
+  // the group would split in two halves that take turns. Alone, there is nobody to wait for.
+  const gather = Effect.suspend(() => lastGroup > 1 ? Effect.yieldNow : Effect.void)
+  const round = Effect.andThen(
+    gather,
+    Effect.suspend(() => queue.size > 0 ? Effect.void : Effect.andThen(queue.some, gather))
   ).pipe(
     Effect.andThen(Effect.suspend(() =>
       Effect.uninterruptible(
@@ -273,6 +279,7 @@ export const make = Effect.fnUntraced(function*(options: {
         const waiting: Waiting = {
           store,
           append,
+          stream: `${store} ${append.eventStreamId}`,
           size: sizeOf(append),
           deadline: clock.currentTimeMillisUnsafe() + timeoutMillis,
           sent: false,

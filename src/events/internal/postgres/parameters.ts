@@ -6,7 +6,7 @@ import * as DateTime from "effect/DateTime"
 import { bools, isOpaque, texts, uuids } from "../../../member/internal/parameters.ts"
 import type { ExpectedVersion } from "../../EventStoreError.ts"
 import type { Metadata, RecordedEvent, StreamInfo } from "../../RecordedEvent.ts"
-import * as wire from "../gateway/wire.ts"
+import * as eventText from "../eventText.ts"
 import type { EncodedEvent, Placed, PlacedText } from "../storage.ts"
 
 export type Row = ReadonlyArray<unknown>
@@ -71,11 +71,11 @@ export const placedOf = (row: Row, at: number, streamId?: string): Placed | unde
     : { cursor, event }
 }
 
-/** The same event as it goes over the wire of a gateway. */
+/** The same event as text. */
 export const textOf = (row: Row, at: number, streamId?: string): PlacedText | undefined => {
   if (typeof row[at + 1] !== "number") return undefined
   const [dataType, metadataType, metadata, link] = [row[at + 8], row[at + 9], row[at + 7], row[at + 11]]
-  return wire.textOf(
+  return eventText.textOf(
     Number(row[at]),
     String(row[at + 2]),
     Number(row[at + 3]),

@@ -4,7 +4,6 @@
 import type * as PgClient from "@effect/sql-pg/PgClient"
 import * as PgTypes from "@effect/sql-pg/PgTypes"
 import * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { SqlError } from "effect/sql/SqlError"
@@ -20,13 +19,13 @@ import type { StoreConfig } from "../../StoreConfig.ts"
 import { failure } from "../checks.ts"
 import { matches, streamOf } from "../matching.ts"
 import * as metrics from "../metrics.ts"
-import { Signal } from "../signal.ts"
 import type { Append, EventStorage, Placed } from "../storage.ts"
 import { answersOf } from "./answers.ts"
 import * as committing from "./committer.ts"
 import { deleteStatement, linkStatement, schemaOf, type Verdict } from "./groups.ts"
 import { dateOf, int8, placedOf, type Row, streamInfoOf, text, textOf } from "./parameters.ts"
 import * as reading from "./reader.ts"
+import * as signalling from "./signals.ts"
 import { isInTransaction, stage } from "./staging.ts"
 import { subscriptionsOf } from "./subscriptions.ts"
 
@@ -70,69 +69,14 @@ export const make = Effect.fnUntraced(function*(options: {
   const scope = yield* Effect.scope
   const reader = reading.make({ engine, timeoutMillis, trouble }, scope)
 
-  // ---------------------------------------------------------------------------------------------- signals
-
-  const eventSignals = new Map<string, Signal>()
-  const ownerSignals = new Map<string, Signal>()
-  const signalIn = (signals: Map<string, Signal>) => (store: string): Signal => {
-    const known = signals.get(store) ?? new Signal()
-    signals.set(store, known)
-    return known
-  }
-  const eventsOf = signalIn(eventSignals)
-  const ownersOf = signalIn(ownerSignals)
-
-  /** Tells this process and all others. */
-  const tell = (what: "events" | "subscriptions", store: string): void => {
-    const signals = what === "events" ? eventSignals : ownerSignals
-    signals.get(store)?.changed()
-    engine.hint({ to: "everyone", payload: `${what}:${store}:${engine.id()}` })
-  }
-
-  yield* engine.onHint((payload) => {
-    if (payload === "missed") {
-      for (const signals of [eventSignals, ownerSignals]) for (const signal of signals.values()) signal.changed()
-      return
-    }
-    const [what, store = "", from] = payload.split(":")
-    if (Number(from) === engine.id()) return
-    if (what === "events") eventSignals.get(store)?.changed()
-    if (what === "subscriptions") ownerSignals.get(store)?.changed()
-  })
-
-  // What no hint told of is found by looking, for as long as anybody waits for it.
-  const lookedAt = new Map<string, number>()
-  yield* Effect.sleep(Duration.millis(pollMillis)).pipe(
-    Effect.andThen(Effect.suspend(() =>
-      Effect.forEach(
-        Array.from(eventSignals).filter(([, signal]) => signal.isAwaited),
-        ([store, signal]) =>
-          reader.call(store, "poll", "changes", "head(NULL)", []).pipe(
-            Effect.matchEffect({
-              // Whoever waits finds out what the matter is.
-              onFailure: () => Effect.sync(() => signal.changed()),
-              onSuccess: ([row]) =>
-                Effect.sync(() => {
-                  const changes = Number(row?.[0])
-                  if (lookedAt.get(store) !== changes) signal.changed()
-                  lookedAt.set(store, changes)
-                })
-            })
-          ),
-        { discard: true }
-      )
-    )),
-    Effect.forever,
-    Effect.forkIn(scope)
-  )
-
+  const signals = yield* signalling.make({ engine, reader, pollMillis })
   const committer = yield* committing.make({
     engine,
     trouble,
     clock: yield* Clock.Clock,
     timeoutMillis,
     waitMillis: Math.max(1, Math.min(1000, Math.floor(leaseMillis / 4))),
-    appended: (store) => tell("events", store)
+    appended: (store) => signals.tell("events", store)
   })
 
   // ---------------------------------------------------------------------------------------------- appending
@@ -179,7 +123,7 @@ export const make = Effect.fnUntraced(function*(options: {
     if (known !== undefined) return known
     const appended = (events: number) => {
       metrics.count(metrics.appended, events)
-      tell("events", store)
+      signals.tell("events", store)
     }
     const made = new PostgresJournal({ store, client, schema: schemaOf(store), appended })
     journals.set(store, made)
@@ -220,7 +164,7 @@ export const make = Effect.fnUntraced(function*(options: {
           : Effect.gen(function*() {
             yield* ensureOpen(store)
             const verdict = isInTransaction(client, fiber)
-              ? yield* stage(client, store, append, Effect.sync(() => tell("events", store)))
+              ? yield* stage(client, store, append, Effect.sync(() => signals.tell("events", store)))
               : yield* committer.append(store, append)
             return yield* versionFrom(store, append, verdict)
           })
@@ -235,7 +179,7 @@ export const make = Effect.fnUntraced(function*(options: {
         const part = { eventStreamId, expectedVersion, eventIds }
         const verdict = yield* committer.commit(store, linkStatement(store), part)
         const version = yield* decided(store, eventStreamId, expectedVersion, verdict)
-        tell("events", store)
+        signals.tell("events", store)
         return version ?? (yield* versionNow(store, eventStreamId))
       }),
     deleteStream: (store, eventStreamId, expectedVersion, hard) =>
@@ -298,10 +242,10 @@ export const make = Effect.fnUntraced(function*(options: {
         reader.call(store, "head", "head", "head($1)", [text(streamOf(selector))]),
         ([row]) => Number(row?.[0])
       ),
-    eventsOf,
-    ownersOf,
+    eventsOf: signals.eventsOf,
+    ownersOf: signals.ownersOf,
 
-    ...subscriptionsOf({ engine, reader, changed: (store) => tell("subscriptions", store) }),
+    ...subscriptionsOf({ engine, reader, changed: (store) => signals.tell("subscriptions", store) }),
 
     recordSnapshot: (store, sourceId, eventStreamId, version, record) =>
       Effect.asVoid(
@@ -344,8 +288,8 @@ export const make = Effect.fnUntraced(function*(options: {
       Effect.map(
         reader.ask(store, "removeStore", "SELECT holdfast.remove_event_store($1, $2)", [text(store), purge]),
         ([row]) => {
-          tell("events", store)
-          tell("subscriptions", store)
+          signals.tell("events", store)
+          signals.tell("subscriptions", store)
           return row?.[0] === true
         }
       ),
