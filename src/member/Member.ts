@@ -177,14 +177,24 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
   const clock = yield* Clock.Clock
   const leaseMillis = millisOf("lease", options.lease, { atLeast: 100 })
   const statementMillis = millisOf("statementTimeout", options.statementTimeout, { atLeast: 100 })
-  const session = (name: string, durable: boolean, lockMillis = 10_000) =>
-    makeConnection(client.config, { name, durable, statementMillis, lockMillis: Math.min(statementMillis, lockMillis) })
+  const session = (name: string, { durable, lockMillis = 10_000, pipelined = false }: {
+    readonly durable: boolean
+    readonly pipelined?: boolean
+    readonly lockMillis?: number
+  }) =>
+    makeConnection(client.config, {
+      name,
+      durable,
+      pipelined,
+      statementMillis,
+      lockMillis: Math.min(statementMillis, lockMillis)
+    })
 
-  const committer = yield* session("commit", true)
-  const reader = yield* session("read", true)
+  const committer = yield* session("commit", { durable: true })
+  const reader = yield* session("read", { durable: true, pipelined: true })
   // What it may have to wait for, in order to bury others, must not keep it from renewing its own lease.
-  const heart = yield* session("heartbeat", false, Math.ceil(leaseMillis / 3))
-  const ear = yield* session("listen", false)
+  const heart = yield* session("heartbeat", { durable: false, lockMillis: Math.ceil(leaseMillis / 3) })
+  const ear = yield* session("listen", { durable: false })
 
   const now = () => clock.currentTimeMillisUnsafe()
   const joinedAt = MemberLease.now(clock)
@@ -330,7 +340,7 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
     one.withPermit(Effect.suspend(() => current.id === lostId ? Effect.orDie(comeBack(lostId)) : Effect.void))
 
   const openLane = Effect.fnUntraced(function*(name: string) {
-    const connection = yield* session(name, true)
+    const connection = yield* session(name, { durable: true })
     yield* one.withPermit(Effect.gen(function*() {
       let lane = yield* newLane(connection, current.id)
       while (lane === undefined) {
@@ -362,7 +372,9 @@ const makeMember = Effect.fnUntraced(function*(client: PgClient.PgClient) {
       openLane: (name) => Effect.map(openLane(name), (connection) => () => own.opened.get(connection) ?? own.lane),
       query: query(reader),
       background: (statement, params) =>
-        Effect.scoped(Effect.flatMap(session("background", false), (own) => query(own)(statement, params))),
+        Effect.scoped(
+          Effect.flatMap(session("background", { durable: false }), (own) => query(own)(statement, params))
+        ),
       isLost: () => own !== current || lost,
       whyLost: () => own.whyLost ?? heartbeat.whyLost(),
       rejoin: (lostId) =>

@@ -11,6 +11,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
@@ -41,6 +42,8 @@ export interface Settings {
   readonly durable: boolean
   readonly statementMillis: number
   readonly lockMillis: number
+  /** Whether a statement is sent although others are under way: they are worked off one after the other all the same. */
+  readonly pipelined: boolean
 }
 
 /** The connection settings of a client, for a session of our own. */
@@ -58,6 +61,7 @@ const sessionConfig = (config: PgClient.PgClientConfig, settings: Settings): PgC
   stream: config.stream,
   startupOptions: config.startupOptions,
   maxMessageSize: 1024 * 1024 * 1024,
+  multiplex: settings.pipelined,
   applicationName: `holdfast ${settings.name}`,
   startupParameters: { ...config.startupParameters, ...pinned(settings) }
 })
@@ -65,8 +69,8 @@ const sessionConfig = (config: PgClient.PgClientConfig, settings: Settings): PgC
 /** A connection that is there again when it is needed again. */
 export interface EngineConnection {
   /**
-   * Uses the connection, alone. When it is found lost, or nothing comes back in time, it is closed, and the next use opens
-   * another one. What became of the statement is then unknown.
+   * Uses the connection, alone unless it is pipelined. When it is found lost, or nothing comes back in time, it is closed, and the
+   * next use opens another one. What became of the statement is then unknown.
    */
   readonly use: <A, E>(
     f: (connection: PgConnection.PgConnection) => Effect.Effect<A, E>
@@ -113,41 +117,63 @@ export const make = Effect.fnUntraced(function*(
     )
   )
 
-  const drop = Effect.suspend(() => {
-    const lost = current
-    current = undefined
-    return lost === undefined ? Effect.void : Scope.close(lost.scope, Exit.void)
-  })
+  /** Closes this connection, or whatever there is, unless another one has taken its place. */
+  const drop = (connection = current?.connection) =>
+    Effect.suspend(() => {
+      const lost = current
+      if (lost === undefined || lost.connection !== connection) return Effect.void
+      current = undefined
+      return Scope.close(lost.scope, Exit.void)
+    })
 
-  const connected = Effect.suspend(() => current === undefined ? connect : Effect.succeed(current.connection))
+  const connected = Effect.mapError(
+    Effect.suspend(() => current === undefined ? connect : Effect.succeed(current.connection)),
+    notConnected
+  )
 
   const hold = <A, E>(
     f: (connection: PgConnection.PgConnection) => Effect.Effect<A, E>
   ): Effect.Effect<A, E | SqlError> =>
     one.withPermit(
-      Effect.flatMap(Effect.mapError(connected, notConnected), (connection) =>
+      Effect.flatMap(connected, (connection) =>
         Effect.onExit(f(connection), (exit) =>
-          Exit.isFailure(exit) && !isServersAnswer(exit) ? drop : Effect.void))
+          Exit.isFailure(exit) && !isServersAnswer(exit) ? drop(connection) : Effect.void))
     )
 
-  let usedSince: number | undefined
-  const use = <A, E>(
-    f: (connection: PgConnection.PgConnection) => Effect.Effect<A, E>
-  ): Effect.Effect<A, E | SqlError> =>
-    hold((connection) => {
-      usedSince = clock.currentTimeMillisUnsafe()
-      return Effect.onExit(f(connection), () => {
-        usedSince = undefined
+  /** Since when the server has been at what it was given, or at what is left of that. */
+  let busySince: number | undefined
+  let underWay = 0
+  const timed = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+    Effect.suspend(() => {
+      busySince ??= clock.currentTimeMillisUnsafe()
+      underWay++
+      return Effect.onExit(effect, () => {
+        underWay--
+        busySince = underWay === 0 ? undefined : clock.currentTimeMillisUnsafe()
         return Effect.void
       })
     })
+
+  const use = <A, E>(
+    f: (connection: PgConnection.PgConnection) => Effect.Effect<A, E>
+  ): Effect.Effect<A, E | SqlError> =>
+    settings.pipelined
+      ? Effect.flatMap(one.withPermit(connected), (connection) => {
+        const answered = Effect.onExit(timed(f(connection)), (exit) =>
+          Exit.isFailure(exit) && !isServersAnswer(exit) ? drop(connection) : Effect.void)
+        // Who does not wait any longer leaves it, and the others, be.
+        return Effect.flatMap(Effect.forkIn(answered, scope, { startImmediately: true }), Fiber.join)
+      })
+      : hold((connection) =>
+        timed(f(connection))
+      )
 
   // The server ends a statement by itself: one that takes longer has lost its connection. Closing it fails the statement.
   yield* Effect.sleep(Duration.millis(settings.statementMillis / 4)).pipe(
     Effect.andThen(
       Effect.suspend(() =>
-        usedSince !== undefined && clock.currentTimeMillisUnsafe() - usedSince > settings.statementMillis * 1.25
-          ? drop
+        busySince !== undefined && clock.currentTimeMillisUnsafe() - busySince > settings.statementMillis * 1.25
+          ? drop()
           : Effect.void
       )
     ),
