@@ -18,6 +18,7 @@
 import * as Rpc from "effect/rpc/Rpc"
 import * as RpcGroup from "effect/rpc/RpcGroup"
 import * as Schema from "effect/Schema"
+import * as SchemaTransformation from "effect/SchemaTransformation"
 import { EventStoreError, ExpectedVersion } from "./EventStoreError.ts"
 import { StreamInfo } from "./RecordedEvent.ts"
 import * as Selector from "./Selector.ts"
@@ -32,25 +33,66 @@ const Nullable = <S extends Schema.Top>(schema: S) => Schema.NullOr(schema)
  * types. What is null is left to the store.
  *
  * @since 0.1.0
- * @category schemas
+ * @category models
  */
-export const EncodedEvent = Schema.Tuple([
-  Schema.String,
-  Schema.Boolean,
-  Schema.String,
-  Schema.String,
-  Nullable(Schema.String),
-  Nullable(Schema.String),
-  Nullable(Schema.String)
-])
+export type EncodedEvent = readonly [
+  id: string,
+  idGiven: boolean,
+  type: string,
+  data: string,
+  metadata: string | null,
+  dataContentType: string | null,
+  metadataContentType: string | null
+]
 
 /**
  * An append: the stream, how far it is expected to be, and the events.
  *
  * @since 0.1.0
+ * @category models
+ */
+export type Append = readonly [
+  eventStreamId: string,
+  expectedVersion: ExpectedVersion,
+  events: readonly [EncodedEvent, ...ReadonlyArray<EncodedEvent>]
+]
+
+type Appends = readonly [Append, ...ReadonlyArray<Append>]
+
+const isArray: (value: unknown) => value is ReadonlyArray<unknown> = Array.isArray
+
+const isTextOrNull = (value: unknown): boolean => value === null || typeof value === "string"
+
+const isEncodedEvent = (value: unknown): boolean =>
+  isArray(value) && value.length === 7 && typeof value[0] === "string" && typeof value[1] === "boolean" &&
+  typeof value[2] === "string" && typeof value[3] === "string" && isTextOrNull(value[4]) && isTextOrNull(value[5]) &&
+  isTextOrNull(value[6])
+
+const isAppend = (value: unknown): boolean =>
+  isArray(value) && value.length === 3 && typeof value[0] === "string" && isExpectedVersion(value[1]) &&
+  isArray(value[2]) && value[2].length > 0 && value[2].every(isEncodedEvent)
+
+const isExpectedVersion = Schema.is(ExpectedVersion)
+
+const isAppends = (value: unknown): value is Appends => isArray(value) && value.length > 0 && value.every(isAppend)
+
+/** What is JSON as it is. A schema that knows of every field would take as long as the append itself. */
+const plain = <A>(is: (value: unknown) => value is A, expected: string) =>
+  Schema.declare(is, {
+    expected,
+    toCodecJson: () => Schema.link<A>()(Schema.Any, SchemaTransformation.passthrough())
+  })
+
+/**
+ * Appends of one store, at least one.
+ *
+ * @since 0.1.0
  * @category schemas
  */
-export const Append = Schema.Tuple([Schema.String, ExpectedVersion, Schema.NonEmptyArray(EncodedEvent)])
+export const Appends = plain(isAppends, "appends")
+
+const isVersion = (value: unknown): value is readonly [index: number, version: number] =>
+  isArray(value) && value.length === 2 && Number.isSafeInteger(value[0]) && Number.isSafeInteger(value[1])
 
 /**
  * What became of one of several appends, by its place among them: the number of the last event, or why there is none.
@@ -59,7 +101,7 @@ export const Append = Schema.Tuple([Schema.String, ExpectedVersion, Schema.NonEm
  * @category schemas
  */
 export const Appended = Schema.Union([
-  Schema.Tuple([Schema.Int, Schema.Int]),
+  plain(isVersion, "a place and a version"),
   Schema.Tuple([Schema.Int, EventStoreError])
 ])
 
@@ -108,7 +150,7 @@ export class GatewayRpcs extends RpcGroup.make(
   // Appending
   /** Appends of one client that were ready together. Each is decided for itself, and told when it is. */
   Rpc.make("Append", {
-    payload: { ...Stored, appends: Schema.NonEmptyArray(Append) },
+    payload: { ...Stored, appends: Appends },
     success: Appended,
     error: EventStoreError,
     stream: true

@@ -6,6 +6,8 @@ import * as Effect from "effect/Effect"
 export class Gathering<A> {
   #items: Array<A> = []
   #taker: (() => void) | undefined
+  /** How many were taken last. */
+  #last = 0
 
   get size(): number {
     return this.#items.length
@@ -28,12 +30,11 @@ export class Gathering<A> {
 
   /** Everything there is, without waiting. */
   takeUnsafe(limit: number): Array<A> {
-    if (this.#items.length <= limit) {
-      const items = this.#items
-      this.#items = []
-      return items
-    }
-    return this.#items.splice(0, limit)
+    const isAll = this.#items.length <= limit
+    const items = isAll ? this.#items : this.#items.splice(0, limit)
+    if (isAll) this.#items = []
+    this.#last = items.length
+    return items
   }
 
   /** Waits until there is something. */
@@ -48,6 +49,15 @@ export class Gathering<A> {
           this.#taker = undefined
         })
       })
+  )
+
+  /**
+   * Waits until there is something; and where several things came last time, a turn of the event loop longer, so that they come
+   * together this time as well. Where only one came, there is nobody to wait for.
+   */
+  readonly several: Effect.Effect<void> = Effect.flatMap(
+    this.some,
+    () => this.#last > 1 ? Effect.yieldNow : Effect.void
   )
 
   /** Waits until there is something, and takes it all, up to a limit. */

@@ -24,7 +24,7 @@ const maxUnderWay = 4
 /** For how many times the usual time a request that hears nothing counts as under way, and for how long at least and at most. */
 const patience = { times: 4, leastMillis: 20, mostMillis: 1000 }
 
-export type WireAppend = typeof Append.Type
+export type WireAppend = Append
 
 interface Waiting {
   readonly store: string
@@ -116,7 +116,7 @@ export const make = Effect.fnUntraced(function*(
         yield* Effect.timeoutOption(Deferred.await(oldest), Duration.millis(millis))
       }
     }
-    yield* Effect.yieldNow
+    yield* queue.several
     // What was taken is sent, or settled, whatever happens in between.
     yield* Effect.uninterruptible(Effect.suspend(() => {
       const group = formed()

@@ -119,8 +119,7 @@ export const open = Effect.fnUntraced(function*(options: {
 
     const writing = Effect.gen(function*() {
       while (true) {
-        yield* outbox.some
-        yield* Effect.yieldNow
+        yield* outbox.several
         let frame = ""
         for (const text of outbox.takeUnsafe(Number.MAX_SAFE_INTEGER)) {
           if (frame.length + text.length > maxFrame && frame.length > 0) {

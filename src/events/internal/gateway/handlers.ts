@@ -73,7 +73,11 @@ export const make = ({ breaker, clock, sessionOf, storage, stores }: Serving) =>
         }
         yield* Effect.addFinalizer(() => Effect.sync(() => session.leave(appends.length - 1)))
         let left = appends.length
-        const one = ([eventStreamId, expectedVersion, wired]: typeof Append.Type, index: number) =>
+        const decided = (result: typeof Appended.Type): void => {
+          Queue.offerUnsafe(results, result)
+          if (--left === 0) Queue.endUnsafe(results)
+        }
+        const one = ([eventStreamId, expectedVersion, wired]: Append, index: number) =>
           within(caller, store, ["append"], "appendEvents", () => {
             const events = wired.map(wire.fromWire)
             const wrong = checkStore(store) ?? checkStream(eventStreamId) ?? checkExpectedVersion(expectedVersion) ??
@@ -83,17 +87,14 @@ export const make = ({ breaker, clock, sessionOf, storage, stores }: Serving) =>
               : Effect.fail(wrong)
           }).pipe(
             Effect.match({
-              onSuccess: (version) => [index, version] as const,
-              onFailure: (error) => [index, error] as const
-            }),
-            Effect.map((result) => {
-              Queue.offerUnsafe(results, result)
-              if (--left === 0) Queue.endUnsafe(results)
+              onSuccess: (version) => decided([index, version]),
+              onFailure: (error) => decided([index, error])
             })
           )
-        for (const [index, append] of appends.entries()) {
-          yield* Effect.forkScoped(one(append, index), { startImmediately: true })
-        }
+        yield* Effect.forkScoped(
+          Effect.forEach(appends, one, { concurrency: "unbounded", discard: true }),
+          { startImmediately: true }
+        )
         return results
       }),
     Link: ({ eventIds, eventStreamId, expectedVersion, store }, caller) =>

@@ -13,7 +13,7 @@ import * as RpcClientError from "effect/rpc/RpcClientError"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { EventStoreError, type ExpectedVersion } from "../../EventStoreError.ts"
-import type { Append } from "../../GatewayRpcs.ts"
+import type { Append, EncodedEvent } from "../../GatewayRpcs.ts"
 import type { RecordedEvent, StreamInfo } from "../../RecordedEvent.ts"
 import { Signal } from "../signal.ts"
 import type { Checkpointed, Claim, Claimed, EventStorage } from "../storage.ts"
@@ -112,8 +112,8 @@ export const make = Effect.fnUntraced(function*(
       ids,
       (connection, again) => {
         // By the second time somebody may have used them.
-        const given = ([id, , ...fields]: wire.WireEvent): wire.WireEvent => [id, true, ...fields]
-        const sent: typeof Append.Type[2] = again ? [given(first), ...rest.map(given)] : [first, ...rest]
+        const given = ([id, , ...fields]: EncodedEvent): EncodedEvent => [id, true, ...fields]
+        const sent: Append[2] = again ? [given(first), ...rest.map(given)] : [first, ...rest]
         return connection.append(store, [eventStreamId, expectedVersion, sent])
       }
     )

@@ -122,7 +122,11 @@ export const make: Effect.Effect<Transport, never, Scope.Scope> = Effect.gen(fun
         const connection = connections.get(clientId)
         if (connection === undefined) return Effect.void
         if (response._tag === "Exit") settle(connection, response.requestId)
-        return connection.send(typed(response))
+        const sent = connection.send(typed(response))
+        // What a request asks for is bounded by what it says: it goes on without hearing from the client, and so its end goes with it.
+        return response._tag === "Chunk" && connection.requests.get(response.requestId) === true
+          ? Effect.andThen(sent, write(clientId, { _tag: "Ack", requestId: response.requestId }))
+          : sent
       },
       end: () => Effect.void,
       clientIds: Effect.sync(() => new Set(connections.keys())),
@@ -207,8 +211,7 @@ export const make: Effect.Effect<Transport, never, Scope.Scope> = Effect.gen(fun
 
       const writing = Effect.gen(function*() {
         while (true) {
-          yield* outbox.some
-          yield* Effect.yieldNow
+          yield* outbox.several
           let frame = ""
           for (const response of outbox.takeUnsafe(1024)) {
             const text = answerText(response)
@@ -272,7 +275,6 @@ export const make: Effect.Effect<Transport, never, Scope.Scope> = Effect.gen(fun
       const done = yield* Deferred.make<void>()
       const connection: Connection = yield* connected(session, (response) => {
         responses.push(response)
-        if (response._tag === "Chunk") return write(connection.id, { _tag: "Ack", requestId: response.requestId })
         return connection.requests.size === 0 ? Deferred.succeed(done, undefined) : Effect.void
       })
       for (const message of messages) {

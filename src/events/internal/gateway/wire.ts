@@ -3,6 +3,7 @@
  */
 import * as Predicate from "effect/Predicate"
 import type { FromServerEncoded } from "effect/rpc/RpcMessage"
+import type { EncodedEvent as WireEvent } from "../../GatewayRpcs.ts"
 import * as eventText from "../eventText.ts"
 import type { EncodedEvent, Placed, PlacedText } from "../storage.ts"
 
@@ -47,16 +48,6 @@ export const answerText = (response: FromServerEncoded): string => {
   }
   return JSON.stringify(response)
 }
-
-export type WireEvent = readonly [
-  id: string,
-  idGiven: boolean,
-  type: string,
-  data: string,
-  metadata: string | null,
-  dataContentType: string | null,
-  metadataContentType: string | null
-]
 
 export const toWire = (event: EncodedEvent): WireEvent => [
   event.id,
