@@ -4,7 +4,7 @@
  * beside Holdfast in all its works. See `npm run bench -- --help`.
  */
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
-import { Clock, Console, Effect, FileSystem, Option } from "effect"
+import { Cause, Clock, Console, Effect, FileSystem, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import process from "node:process"
 import { entries, type Entry } from "./catalogue.ts"
@@ -73,6 +73,23 @@ const runWork = Effect.fnUntraced(function*(work: Work, cases: ReadonlyArray<Ent
   } satisfies WorkRun
 })
 
+/** What breaks in one work does not take away what was measured in the others. */
+const unlessBroken = <A, E, R>(name: string, measured: Effect.Effect<A, E, R>) =>
+  Effect.catchCause(
+    Effect.asSome(measured),
+    (cause) =>
+      Cause.hasInterruptsOnly(cause)
+        ? Effect.failCause(cause)
+        : Effect.as(
+          Effect.sync(() => {
+            process.exitCode = 1
+            progress("")
+            process.stderr.write(`${name} could not be measured: ${Cause.pretty(cause)}\n`)
+          }),
+          Option.none<A>()
+        )
+  )
+
 const run = Effect.fnUntraced(
   function*(asked: Asked) {
     const chosen = works.map((work) => ({ work, cases: available(casesOf(work, asked.names)) })).filter(
@@ -89,8 +106,13 @@ const run = Effect.fnUntraced(
       ),
       rounds: asked.rounds,
       sampleMillis: asked.sampleMillis,
-      works: yield* Effect.forEach(chosen, ({ cases, work }) => runWork(work, cases, asked)),
-      growth: asked.growth === undefined ? [] : yield* measureGrowth(asked.growth, progress)
+      works: (yield* Effect.forEach(chosen, ({ cases, work }) => unlessBroken(work.name, runWork(work, cases, asked))))
+        .flatMap(
+          Option.toArray
+        ),
+      growth: asked.growth === undefined
+        ? []
+        : Option.getOrElse(yield* unlessBroken(growth, measureGrowth(asked.growth, progress)), () => [])
     } satisfies Run
   },
   Effect.provide(Database.layer)
@@ -166,7 +188,8 @@ const bench = Command.make(
     const files = yield* FileSystem.FileSystem
     if (Option.isSome(json)) yield* files.writeFileString(json.value, `${toJson(result)}\n`)
     if (Option.isSome(svg)) yield* files.writeFileString(svg.value, picture(result))
-    if (readme) yield* writeSection(section(result), picture(result), toJson(result, false))
+    if (readme && process.exitCode === 1) process.stderr.write("The README is left as it is\n")
+    else if (readme) yield* writeSection(section(result), picture(result), toJson(result, false))
     if (result.works.some(({ verified }) => verified.some(({ excused, missing }) => missing !== 0 && !excused))) {
       process.exitCode = 1
     }

@@ -133,9 +133,9 @@ layer(TestPostgres.layer, { excludeTestServices: true })("TakeOver", (it) => {
       assert.isBelow(Duration.toMillis(took), 15_000)
       assert.strictEqual(yield* Fiber.join(slow), 2)
       yield* Fiber.join(behind)
+      assert.include([0, 130, 143, "SIGTERM"], yield* holder.ended)
       assert.deepStrictEqual(yield* journal("ended").call.Read(), ["first", "second", "third"])
       assert.strictEqual(yield* holderOf("ended"), yield* successor.id)
-      assert.include([0, 130, 143, "SIGTERM"], yield* holder.ended)
     }))
 
   it.effect("messages with keys are done once, though their holder and their sender are killed, and both come back", () =>
