@@ -100,7 +100,7 @@ export const machineOf = (facts: Facts) =>
 
 /** A word of warning where others were using the machine when the run began. */
 export const busyness = ({ cores, load }: Facts): string | undefined =>
-  load <= cores / 2 ?
+  load <= cores ?
     undefined :
     `The machine was busy with other work when this began (load ${load.toFixed(1)} on ${cores} cores): ` +
     "rates are low, and ratios are rough"
