@@ -1,13 +1,9 @@
 /**
  * A pause before a step is tried again that found a stream locked by somebody: a few milliseconds, longer each time in a row.
  */
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
-import * as Random from "effect/Random"
-
-/** In milliseconds. */
-const longest = 64
+import { backOff } from "../../member/internal/backOff.ts"
 
 export class Pause {
   readonly #fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
@@ -29,16 +25,14 @@ export class Pause {
 
   begin(afterwards: () => void): void {
     const own = this.#current = {}
-    const millis = Math.min(2 ** this.#inARow++, longest)
-    this.#fork(
-      Effect.flatMap(Random.nextBetween(0.5, 1), (jitter) => Effect.sleep(Duration.millis(millis * jitter))).pipe(
-        Effect.andThen(Effect.sync(() => {
-          if (this.#current !== own) return
-          this.#current = undefined
-          afterwards()
-        }))
-      )
-    )
+    this.#fork(Effect.andThen(
+      backOff(this.#inARow++),
+      Effect.sync(() => {
+        if (this.#current !== own) return
+        this.#current = undefined
+        afterwards()
+      })
+    ))
   }
 
   /** What it was for is void. */

@@ -13,10 +13,10 @@ import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import type { SqlError } from "effect/sql/SqlError"
+import { backOff } from "../../../member/internal/backOff.ts"
 import { Gathering } from "../../../member/internal/gathering.ts"
 import type { GroupStatement, Lane } from "../../../member/internal/lane.ts"
 import type * as Member from "../../../member/Member.ts"
@@ -164,10 +164,7 @@ export const make = Effect.fnUntraced(function*(options: {
 
   /** Tries again soon those whose stream somebody else has, a little later each time. */
   const retryLater = (waiting: Waiting) =>
-    Effect.flatMap(
-      Random.nextBetween(0.5, 1),
-      (jitter) => Effect.sleep(Duration.millis(Math.min(2 ** waiting.busy++, 64) * jitter))
-    ).pipe(
+    Effect.suspend(() => backOff(waiting.busy++)).pipe(
       Effect.andThen(Effect.sync(() => later(waiting))),
       Effect.forkIn(scope)
     )
