@@ -73,6 +73,15 @@ export class Admission {
 
   /** Does something in a place. */
   within<A, E, R>(store: string, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
-    return Effect.acquireUseRelease(this.enter(store), () => effect, () => Effect.sync(() => this.leave(store)))
+    return Effect.suspend(() => {
+      if (!this.#fits(store)) {
+        return Effect.acquireUseRelease(this.enter(store), () => effect, () => Effect.sync(() => this.leave(store)))
+      }
+      this.#take(store)
+      return Effect.onExit(effect, () => {
+        this.leave(store)
+        return Effect.void
+      })
+    })
   }
 }

@@ -263,23 +263,25 @@ export const make = Effect.fnUntraced(function*(
     store: string,
     f: (connection: Connection) => Effect.Effect<A, unknown>
   ): Effect.Effect<A, EventStoreError | Lost> =>
-    Effect.acquireUseRelease(
-      Effect.map(connection.admission.enter(store), () => {
+    connection.admission.within(
+      store,
+      Effect.suspend((): Effect.Effect<A, EventStoreError | Lost> => {
+        if (!connection.isOpen()) {
+          return Effect.fail({ _tag: "NotSent", detail: `${worker.info.url}: the connection was lost` })
+        }
         worker.inFlight++
-      }),
-      (): Effect.Effect<A, EventStoreError | Lost> =>
-        !connection.isOpen()
-          ? Effect.fail({ _tag: "NotSent", detail: `${worker.info.url}: the connection was lost` })
-          : Effect.catchCause(f(connection), (cause): Effect.Effect<never, EventStoreError | Lost> => {
+        return Effect.onExit(
+          Effect.catchCause(f(connection), (cause): Effect.Effect<never, EventStoreError | Lost> => {
             const error = Option.getOrUndefined(Cause.findErrorOption(cause))
             if (error instanceof EventStoreError) return Effect.fail(error)
             return Effect.fail({ _tag: "Unknown", detail: `${worker.info.url}: ${describe(cause)}` })
           }),
-      () =>
-        Effect.sync(() => {
-          worker.inFlight--
-          connection.admission.leave(store)
-        })
+          () => {
+            worker.inFlight--
+            return Effect.void
+          }
+        )
+      })
     )
 
   const noWorkers = (store: string, started: number) =>
