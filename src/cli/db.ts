@@ -118,6 +118,8 @@ const sources = Effect.fnUntraced(function*({ migrations }: Configuration) {
 const named = (file: Migrations.Planned | { readonly source: string; readonly file: string }) =>
   `${file.source}/${file.file}`
 
+const counted = ({ length }: ReadonlyArray<unknown>): string => length === 1 ? "1 migration" : `${length} migrations`
+
 const lines = (title: string, items: ReadonlyArray<string>): string =>
   [title, ...items.map((item) => `  ${item}`)].join("\n")
 
@@ -216,7 +218,7 @@ const load = Command.make("load", {}, () =>
         { created: made, applied },
         [
           ...created(made, configuration.databaseName),
-          lines(`${applied.length} migrations applied`, applied.map(named))
+          lines(`${counted(applied)} applied`, applied.map(named))
         ].join("\n")
       )
     })
@@ -233,7 +235,7 @@ const upgrade = Command.make(
     administered(({ admin, configuration, json }) =>
       Effect.gen(function*() {
         const applied = yield* upgradeWith(admin, configuration)
-        yield* result(json, { applied }, lines(`${applied.length} migrations applied`, applied.map(named)))
+        yield* result(json, { applied }, lines(`${counted(applied)} applied`, applied.map(named)))
       })
     )
 ).pipe(
@@ -253,7 +255,7 @@ const plan = Command.make(
       Effect.gen(function*() {
         const { bindings } = configuration.migrations
         const planned = yield* admin.plan(yield* sources(configuration), { bindings })
-        yield* result(json, { plan: planned }, lines(`${planned.length} migrations to apply`, planned.map(named)))
+        yield* result(json, { plan: planned }, lines(`${counted(planned)} to apply`, planned.map(named)))
         if (check && planned.length > 0) {
           return yield* new Ended({ exitCode: exitCodes.pending })
         }
