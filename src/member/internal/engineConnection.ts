@@ -117,8 +117,8 @@ export const make = Effect.fnUntraced(function*(
     )
   )
 
-  /** Closes this connection, or whatever there is, unless another one has taken its place. */
-  const drop = (connection = current?.connection) =>
+  /** Closes a connection, unless another one has taken its place. */
+  const drop = (connection: PgConnection.PgConnection | undefined) =>
     Effect.suspend(() => {
       const lost = current
       if (lost === undefined || lost.connection !== connection) return Effect.void
@@ -173,7 +173,7 @@ export const make = Effect.fnUntraced(function*(
     Effect.andThen(
       Effect.suspend(() =>
         busySince !== undefined && clock.currentTimeMillisUnsafe() - busySince > settings.statementMillis * 1.25
-          ? drop()
+          ? drop(current?.connection)
           : Effect.void
       )
     ),

@@ -32,7 +32,7 @@ export class Admission {
   }
 
   /** Gives a place back. */
-  leave(store: string): void {
+  #leave(store: string): void {
     this.#count--
     const left = (this.#stores.get(store) ?? 1) - 1
     if (left === 0) this.#stores.delete(store)
@@ -46,27 +46,20 @@ export class Admission {
   }
 
   /** Waits for a place. Whoever is let in has to leave again. */
-  enter(store: string): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      // Of those who wait none fits, or it would not.
-      if (this.#fits(store)) {
-        this.#take(store)
-        return Effect.void
-      }
-      return Effect.callback<void>((resume) => {
-        let isIn = false
-        const waiting: Waiting = {
-          store,
-          resume: () => {
-            isIn = true
-            resume(Effect.void)
-          }
+  #wait(store: string): Effect.Effect<void> {
+    return Effect.callback<void>((resume) => {
+      let isIn = false
+      const waiting: Waiting = {
+        store,
+        resume: () => {
+          isIn = true
+          resume(Effect.void)
         }
-        this.#waiting.push(waiting)
-        return Effect.sync(() => {
-          if (isIn) this.leave(store)
-          else this.#waiting = this.#waiting.filter((other) => other !== waiting)
-        })
+      }
+      this.#waiting.push(waiting)
+      return Effect.sync(() => {
+        if (isIn) this.#leave(store)
+        else this.#waiting = this.#waiting.filter((other) => other !== waiting)
       })
     })
   }
@@ -74,12 +67,13 @@ export class Admission {
   /** Does something in a place. */
   within<A, E, R>(store: string, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
     return Effect.suspend(() => {
+      // Of those who wait none fits, or it would not.
       if (!this.#fits(store)) {
-        return Effect.acquireUseRelease(this.enter(store), () => effect, () => Effect.sync(() => this.leave(store)))
+        return Effect.acquireUseRelease(this.#wait(store), () => effect, () => Effect.sync(() => this.#leave(store)))
       }
       this.#take(store)
       return Effect.onExit(effect, () => {
-        this.leave(store)
+        this.#leave(store)
         return Effect.void
       })
     })

@@ -34,8 +34,6 @@ const maxGroupEvents = 10_000
 const sizeOf = ({ events }: Append): number =>
   events.reduce((size, { data, metadata }) => size + data.length + (metadata?.length ?? 0), 0)
 
-const none: ReadonlyArray<never> = []
-
 /** Of how many streams it is remembered that they are there and were free. */
 const maxKnown = 10_000
 
@@ -136,7 +134,7 @@ export const make = Effect.fnUntraced(function*(options: {
       const { append: { events, expectedVersion }, store, stream } = waiting
       const given = events.some(({ idGiven }) => idGiven)
         ? events.filter(({ idGiven }) => idGiven).map(({ id }) => `${store} ${id}`)
-        : none
+        : []
       const isLarge = count > 0 && (size + waiting.size > maxGroupSize || count + events.length > maxGroupEvents)
       const isStrict = expectedVersion !== "any"
       if (isLarge || blocked.has(stream) || (isStrict && streams.has(stream)) || given.some((id) => ids.has(id))) {
@@ -168,8 +166,6 @@ export const make = Effect.fnUntraced(function*(options: {
       Effect.andThen(Effect.sync(() => later(waiting))),
       Effect.forkIn(scope)
     )
-
-  let lastGroup = 0
 
   /** Streams that were there and free when they were appended to last. */
   const known = new Set<string>()
@@ -211,19 +207,12 @@ export const make = Effect.fnUntraced(function*(options: {
             settle(waiting, Effect.succeed(verdict))
         }
       }
-      if (waitFor === 0) lastGroup = group.length
       metrics.count(metrics.appended, events)
       metrics.recordGroup(events, refused, clock.currentTimeMillisUnsafe() - started)
       if (events > 0) appended(store)
     })
 
-  // Under load, callers that have to take a turn of the event loop before they append again are waited for that long: else
-  // the group would split in two halves that take turns. Alone, there is nobody to wait for.
-  const gather = Effect.suspend(() => lastGroup > 1 ? Effect.yieldNow : Effect.void)
-  const round = Effect.andThen(
-    gather,
-    Effect.suspend(() => queue.size > 0 ? Effect.void : Effect.andThen(queue.some, gather))
-  ).pipe(
+  const round = queue.several.pipe(
     Effect.andThen(Effect.suspend(() =>
       Effect.uninterruptible(
         Effect.forEach(formed(queue.takeUnsafe(maxGroup)), ([store, group]) => commitGroup(store, group, lane, 0), {
