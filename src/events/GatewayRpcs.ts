@@ -68,7 +68,7 @@ const isEncodedEvent = (value: unknown): boolean =>
   typeof value[2] === "string" && typeof value[3] === "string" && isTextOrNull(value[4]) && isTextOrNull(value[5]) &&
   isTextOrNull(value[6])
 
-const isAppend = (value: unknown): boolean =>
+const isAppend = (value: unknown): value is Append =>
   isArray(value) && value.length === 3 && typeof value[0] === "string" && isExpectedVersion(value[1]) &&
   isArray(value[2]) && value[2].length > 0 && value[2].every(isEncodedEvent)
 
@@ -82,6 +82,14 @@ const plain = <A>(is: (value: unknown) => value is A, expected: string) =>
     expected,
     toCodecJson: () => Schema.link<A>()(Schema.Any, SchemaTransformation.passthrough())
   })
+
+/**
+ * An append, as it goes over the wire.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Append = plain(isAppend, "an append")
 
 /**
  * Appends of one store, at least one.
@@ -148,8 +156,10 @@ const Checkpointed = Schema.Literals(["done", "lost", "gone"])
  */
 export class GatewayRpcs extends RpcGroup.make(
   // Appending
+  /** The number of the last event. */
+  rpc("Append", { ...Stored, append: Append }, Schema.Int),
   /** Appends of one client that were ready together. Each is decided for itself, and told when it is. */
-  Rpc.make("Append", {
+  Rpc.make("AppendEach", {
     payload: { ...Stored, appends: Appends },
     success: Appended,
     error: EventStoreError,

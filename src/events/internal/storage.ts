@@ -6,6 +6,7 @@
  * subscriptions by the token of the claim. Whatever else it does may be done twice without harm.
  */
 import type * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
 import type * as Schema from "effect/Schema"
 import type { Journal, JournalEvent } from "../../durable/DurableStorage.ts"
 import type { EventStoreError, ExpectedVersion } from "../EventStoreError.ts"
@@ -72,6 +73,15 @@ type Answer<A> = Effect.Effect<A, EventStoreError>
 
 export interface EventStorage {
   readonly append: (store: string, append: Append) => Answer<number>
+  /**
+   * Begins an append, in no transaction of the caller's, and tells once what came of it. What is given back stops waiting for that.
+   * For those who have many appends, and need no fiber for each. `undefined`: not now, `append` it.
+   */
+  readonly beginAppend?: (
+    store: string,
+    append: Append,
+    settle: (exit: Exit.Exit<number, EventStoreError>) => void
+  ) => (() => void) | undefined
   /**
    * The store as the storages of durable servers know it, for appends that are committed with a handler's step. `undefined`: the
    * caller has a transaction of its own open, and appends in that.

@@ -270,17 +270,13 @@ layer(Layer.empty, { excludeTestServices: true })("frames", (it) => {
       })
       const url = (yield* child.line("at ")).slice(3)
       const authorization = `Bearer ${Redacted.value(yield* token({ client: "hostile" }))}`
-      const good = (id: number) =>
-        JSON.stringify([{
-          _tag: "Request",
-          id,
-          tag: "Append",
-          headers: [],
-          payload: {
-            store: "flights",
-            appends: [["X", "any", [["00000000-0000-7000-8000-00000000000a", true, "A", "{}", null, null, null]]]]
-          }
-        }])
+      const good = (id: number) => {
+        const append = ["X", "any", [["00000000-0000-7000-8000-00000000000a", true, "A", "{}", null, null, null]]]
+        const request = id % 2 === 0
+          ? { tag: "Append", payload: { store: "flights", append } }
+          : { tag: "AppendEach", payload: { store: "flights", appends: [append, append] } }
+        return JSON.stringify([{ _tag: "Request", id, headers: [], ...request }])
+      }
       const mutations = [
         "null",
         "[]",
@@ -301,7 +297,7 @@ layer(Layer.empty, { excludeTestServices: true })("frames", (it) => {
       const frame = Effect.gen(function*() {
         switch (yield* Random.nextIntBetween(0, 5)) {
           case 0: {
-            const text = good(1)
+            const text = good(yield* Random.nextIntBetween(1, 3))
             return text.slice(0, yield* Random.nextIntBetween(1, text.length - 1))
           }
           case 1:
@@ -313,7 +309,7 @@ layer(Layer.empty, { excludeTestServices: true })("frames", (it) => {
             return bytes
           }
           case 3: {
-            const characters = [...good(1)]
+            const characters = [...good(yield* Random.nextIntBetween(1, 3))]
             for (let n = 0; n < 5; n++) {
               characters[yield* Random.nextIntBetween(0, characters.length)] = String.fromCodePoint(
                 yield* Random.nextIntBetween(32, 127)
@@ -406,16 +402,19 @@ layer(Layer.empty, { excludeTestServices: true })("frames", (it) => {
         })
       const read = { store: "flights", eventStreamId: "SEA", start: 0, count: 2, direction: "forward" }
       assert.include((yield* post("Read", read)).body, "\"Success\",\"value\":{\"events\":[[0,\"SEA\",0,0,")
-      const appends = [["LAX", "noStream", [[
-        "00000000-0000-7000-8000-00000000000b",
+      const append = (digit: string) => ["LAX", "any", [[
+        `00000000-0000-7000-8000-00000000000${digit}`,
         false,
         "A",
         "{}",
         null,
         null,
         null
-      ]]]]
-      assert.include((yield* post("Append", { store: "flights", appends })).body, "\"values\":[[0,0]]")
+      ]]]
+      const one = { store: "flights", append: append("b") }
+      assert.include((yield* post("Append", one)).body, "\"Success\",\"value\":0")
+      const two = { store: "flights", appends: [append("c"), append("d")] }
+      assert.include((yield* post("AppendEach", two)).body, "\"values\":[[0,1],[1,2]]")
       assert.include((yield* post("Watch", { store: "flights" })).body, "Expected a socket")
       const selector = { _tag: "byStream", eventStreamId: "$all" }
       assert.include((yield* post("Claim", { store: "flights", name: "a", selector })).body, "Expected a socket")

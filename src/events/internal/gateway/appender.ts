@@ -39,11 +39,14 @@ const lengthOf = ([, , events]: WireAppend): number =>
 export type Appender = (store: string, append: WireAppend) => Effect.Effect<number, unknown>
 
 export const make = Effect.fnUntraced(function*(
-  /** Sends one request, and gives what is answered. */
-  request: (
-    store: string,
-    appends: readonly [WireAppend, ...ReadonlyArray<WireAppend>]
-  ) => Stream.Stream<typeof Appended.Type, unknown>,
+  /** Sends one request, and gives what is answered: for an append that is alone there is a shorter way. */
+  request: {
+    readonly one: (store: string, append: WireAppend) => Effect.Effect<number, unknown>
+    readonly several: (
+      store: string,
+      appends: readonly [WireAppend, ...ReadonlyArray<WireAppend>]
+    ) => Stream.Stream<typeof Appended.Type, unknown>
+  },
   /** How many characters of events go in one request, where one append alone is not longer. */
   maxLength: number
 ): Effect.fn.Return<Appender, never, Scope.Scope> {
@@ -63,8 +66,14 @@ export const make = Effect.fnUntraced(function*(
   const send = (store: string, group: ReadonlyArray<Waiting>, heard: Deferred.Deferred<void>) => {
     const [first, ...rest] = group.map(({ append }) => append)
     if (first === undefined) return Effect.void
+    if (rest.length === 0) {
+      return Effect.map(Effect.exit(request.one(store, first)), (exit) => {
+        Deferred.doneUnsafe(heard, Effect.void)
+        settle(group[0], exit)
+      })
+    }
     return Stream.runForEachArray(
-      request(store, [first, ...rest]),
+      request.several(store, [first, ...rest]),
       (results) =>
         Effect.sync(() => {
           Deferred.doneUnsafe(heard, Effect.void)

@@ -10,13 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Rpc from "effect/rpc/Rpc"
-import {
-  AccessDenied,
-  type EventStoreError,
-  Overloaded,
-  StoreNotFound,
-  StoreUnavailable
-} from "../../EventStoreError.ts"
+import { AccessDenied, EventStoreError, Overloaded, StoreNotFound, StoreUnavailable } from "../../EventStoreError.ts"
 import { allows, type Right } from "../../GatewayToken.ts"
 import { failure } from "../checks.ts"
 import type { Breaker } from "./breaker.ts"
@@ -45,38 +39,59 @@ const record = (breaker: Breaker, store: string, now: number, exit: Exit.Exit<un
     : breaker.succeeded(store)
 }
 
-/** Runs what is asked within its bounds; one of the rights will do. */
-export const guard = ({ breaker, clock, sessionOf, stores }: Guarding) =>
-<A, R>(
-  { client }: Caller,
-  store: string,
-  rights: ReadonlyArray<Right>,
-  operation: string,
-  effect: (session: Session) => Effect.Effect<A, EventStoreError, R>
-): Effect.Effect<A, EventStoreError, R> =>
-  Effect.suspend(() => {
+export const guard = ({ breaker, clock, sessionOf, stores }: Guarding) => {
+  /** Lets a request in, or says why not: one of the rights will do. `undefined`: the client has gone. */
+  const admit = (
+    { client }: Caller,
+    store: string,
+    rights: ReadonlyArray<Right>
+  ): Session | EventStoreError | undefined => {
     const session = sessionOf(client.id)
-    if (session === undefined) return Effect.interrupt
-    if (!allows(session.claims, store, rights)) return Effect.fail(failure(new AccessDenied({ store, rights })))
-    if (stores !== undefined && !stores.includes(store)) {
-      return Effect.fail(failure(new StoreNotFound({ store })))
-    }
+    if (session === undefined) return undefined
+    if (!allows(session.claims, store, rights)) return failure(new AccessDenied({ store, rights }))
+    if (stores !== undefined && !stores.includes(store)) return failure(new StoreNotFound({ store }))
     const busy = session.enter(store)
-    if (busy !== undefined) return Effect.fail(busy)
-    if (!breaker.admits(store, clock.currentTimeMillisUnsafe())) {
-      session.exit(store)
-      return Effect.fail(failure(new Overloaded({ what: "store" })))
-    }
-    const typed = Effect.catchDefect(effect(session), (defect) =>
+    if (busy !== undefined) return busy
+    if (breaker.admits(store, clock.currentTimeMillisUnsafe())) return session
+    session.exit(store)
+    return failure(new Overloaded({ what: "store" }))
+  }
+
+  /** What was let in is over. */
+  const leave = (session: Session, store: string, exit: Exit.Exit<unknown, EventStoreError>): void => {
+    session.exit(store)
+    record(breaker, store, clock.currentTimeMillisUnsafe(), exit)
+  }
+
+  /** What is said where an answer is a defect. */
+  const explained = <A, R>(store: string, operation: string, answer: Effect.Effect<A, EventStoreError, R>) =>
+    Effect.catchDefect(answer, (defect) =>
       Effect.andThen(
         Effect.logError(`${operation} has failed`, Cause.die(defect)),
         Effect.fail(
           failure(new StoreUnavailable({ store, operation, detail: "the worker has failed", mayBeDone: true }))
         )
       ))
-    return Effect.onExit(typed, (exit) => {
-      session.exit(store)
-      record(breaker, store, clock.currentTimeMillisUnsafe(), exit)
-      return Effect.void
+
+  /** Runs what is asked within its bounds. */
+  const within = <A, R>(
+    caller: Caller,
+    store: string,
+    rights: ReadonlyArray<Right>,
+    operation: string,
+    effect: (session: Session) => Effect.Effect<A, EventStoreError, R>
+  ): Effect.Effect<A, EventStoreError, R> =>
+    Effect.suspend(() => {
+      const session = admit(caller, store, rights)
+      if (session === undefined) return Effect.interrupt
+      if (session instanceof EventStoreError) return Effect.fail(session)
+      return Effect.onExit(explained(store, operation, Effect.suspend(() => effect(session))), (exit) => {
+        leave(session, store, exit)
+        return Effect.void
+      })
     })
-  })
+
+  return { admit, leave, explained, within }
+}
+
+export type Guard = ReturnType<typeof guard>

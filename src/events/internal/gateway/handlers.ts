@@ -6,12 +6,11 @@ import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
-import { type EventStoreError, InvalidArgument } from "../../EventStoreError.ts"
-import { type Append, type Appended, GatewayRpcs } from "../../GatewayRpcs.ts"
+import { EventStoreError, InvalidArgument } from "../../EventStoreError.ts"
+import { type Appended, GatewayRpcs } from "../../GatewayRpcs.ts"
 import { allows } from "../../GatewayToken.ts"
 import { all } from "../../RecordedEvent.ts"
 import {
-  checkAppended,
   checkCount,
   checkEventId,
   checkExpectedVersion,
@@ -27,6 +26,7 @@ import {
 import * as eventText from "../eventText.ts"
 import type { Checkpointed, Claimed, EventStorage } from "../storage.ts"
 import { checking } from "../subscribing.ts"
+import { beginning, checked } from "./appending.ts"
 import type { Session } from "./clients.ts"
 import { type Caller, guard, type Guarding } from "./guard.ts"
 import { Holdings } from "./holdings.ts"
@@ -43,7 +43,9 @@ export interface Serving extends Guarding {
 }
 
 export const make = ({ breaker, clock, sessionOf, storage, stores }: Serving) => {
-  const within = guard({ breaker, clock, sessionOf, stores })
+  const guarding = guard({ breaker, clock, sessionOf, stores })
+  const { within } = guarding
+  const begin = beginning(guarding, storage)
   const holdings = new Holdings(storage)
 
   const underClaim = (
@@ -62,7 +64,12 @@ export const make = ({ breaker, clock, sessionOf, storage, stores }: Serving) =>
 
   const handlers = GatewayRpcs.of({
     // -------------------------------------------------------------------------------------------- appending
-    Append: ({ appends, store }, caller) =>
+    Append: ({ append, store }, caller) =>
+      within(caller, store, ["append"], "appendEvents", () => {
+        const appended = checked(store, append)
+        return appended instanceof EventStoreError ? Effect.fail(appended) : storage.append(store, appended)
+      }),
+    AppendEach: ({ appends, store }, caller) =>
       Effect.gen(function*() {
         const results = yield* Queue.unbounded<typeof Appended.Type, EventStoreError | Cause.Done>()
         const session = sessionOf(caller.client.id)
@@ -73,28 +80,10 @@ export const make = ({ breaker, clock, sessionOf, storage, stores }: Serving) =>
         }
         yield* Effect.addFinalizer(() => Effect.sync(() => session.leave(appends.length - 1)))
         let left = appends.length
-        const decided = (result: typeof Appended.Type): void => {
+        yield* begin(caller, store, appends, (result) => {
           Queue.offerUnsafe(results, result)
           if (--left === 0) Queue.endUnsafe(results)
-        }
-        const one = ([eventStreamId, expectedVersion, wired]: Append, index: number) =>
-          within(caller, store, ["append"], "appendEvents", () => {
-            const events = wired.map(wire.fromWire)
-            const wrong = checkStore(store) ?? checkStream(eventStreamId) ?? checkExpectedVersion(expectedVersion) ??
-              checkAppended(store, eventStreamId, events)
-            return wrong === undefined
-              ? storage.append(store, { eventStreamId, expectedVersion, events })
-              : Effect.fail(wrong)
-          }).pipe(
-            Effect.match({
-              onSuccess: (version) => decided([index, version]),
-              onFailure: (error) => decided([index, error])
-            })
-          )
-        yield* Effect.forkScoped(
-          Effect.forEach(appends, one, { concurrency: "unbounded", discard: true }),
-          { startImmediately: true }
-        )
+        })
         return results
       }),
     Link: ({ eventIds, eventStreamId, expectedVersion, store }, caller) =>

@@ -12,6 +12,7 @@
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
@@ -52,11 +53,16 @@ interface Waiting {
   /** How often its stream was found locked. */
   busy: number
   done: boolean
-  readonly settle: (verdict: Effect.Effect<Verdict, EventStoreError>) => void
+  readonly settle: (verdict: Exit.Exit<Verdict, EventStoreError>) => void
 }
 
 export interface Committer {
-  readonly append: (store: string, append: Append) => Effect.Effect<Verdict, EventStoreError>
+  /** Begins an append, and tells once what became of it. What is given back stops waiting for that. */
+  readonly append: (
+    store: string,
+    append: Append,
+    settle: (verdict: Exit.Exit<Verdict, EventStoreError>) => void
+  ) => () => void
   /** Commits one part alone, once: nobody who stops waiting stops it. */
   readonly commit: <Part>(
     store: string,
@@ -98,7 +104,7 @@ export const make = Effect.fnUntraced(function*(options: {
       })
     )
 
-  const settle = (waiting: Waiting, verdict: Effect.Effect<Verdict, EventStoreError>): void => {
+  const settle = (waiting: Waiting, verdict: Exit.Exit<Verdict, EventStoreError>): void => {
     if (waiting.done) return
     waiting.done = true
     outstanding.delete(waiting)
@@ -200,11 +206,11 @@ export const make = Effect.fnUntraced(function*(options: {
             break
           case "Done":
             events += waiting.append.events.length
-            settle(waiting, Effect.succeed(verdict))
+            settle(waiting, Exit.succeed(verdict))
             break
           default:
             refused++
-            settle(waiting, Effect.succeed(verdict))
+            settle(waiting, Exit.succeed(verdict))
         }
       }
       metrics.count(metrics.appended, events)
@@ -240,7 +246,7 @@ export const make = Effect.fnUntraced(function*(options: {
       const now = clock.currentTimeMillisUnsafe()
       for (const waiting of outstanding) {
         if (waiting.deadline > now) break
-        settle(waiting, Effect.fail(unavailable(waiting.store, "appendEvents", waiting.sent)))
+        settle(waiting, Exit.fail(unavailable(waiting.store, "appendEvents", waiting.sent)))
       }
     })),
     Effect.forever,
@@ -253,34 +259,36 @@ export const make = Effect.fnUntraced(function*(options: {
       // What is under way is let end, as long as anybody answers.
       yield* Effect.timeoutOption(Fiber.interruptAll([fiber, fiberInLine]), Duration.millis(timeoutMillis))
       for (const waiting of outstanding) {
-        settle(waiting, Effect.fail(unavailable(waiting.store, "appendEvents", waiting.sent, "the store was closed")))
+        settle(waiting, Exit.fail(unavailable(waiting.store, "appendEvents", waiting.sent, "the store was closed")))
       }
     })
   )
 
   return {
-    append: (store, append) =>
-      Effect.callback<Verdict, EventStoreError>((resume) => {
-        if (closed) return resume(Effect.fail(unavailable(store, "appendEvents", false, "the store was closed")))
-        const waiting: Waiting = {
-          store,
-          append,
-          stream: `${store} ${append.eventStreamId}`,
-          size: sizeOf(append),
-          deadline: clock.currentTimeMillisUnsafe() + timeoutMillis,
-          sent: false,
-          busy: 0,
-          done: false,
-          settle: resume
-        }
-        outstanding.add(waiting)
-        queue.add(waiting)
-        return Effect.sync(() => {
-          // Not sent yet: it never will be. Sent: it is done, and nobody is told.
-          waiting.done = true
-          outstanding.delete(waiting)
-        })
-      }),
+    append: (store, append, settle) => {
+      if (closed) {
+        settle(Exit.fail(unavailable(store, "appendEvents", false, "the store was closed")))
+        return () => {}
+      }
+      const waiting: Waiting = {
+        store,
+        append,
+        stream: `${store} ${append.eventStreamId}`,
+        size: sizeOf(append),
+        deadline: clock.currentTimeMillisUnsafe() + timeoutMillis,
+        sent: false,
+        busy: 0,
+        done: false,
+        settle
+      }
+      outstanding.add(waiting)
+      queue.add(waiting)
+      return () => {
+        // Not sent yet: it never will be. Sent: it is done, and nobody is told.
+        waiting.done = true
+        outstanding.delete(waiting)
+      }
+    },
     commit: (store, statement, part) => {
       const deadline = clock.currentTimeMillisUnsafe() + timeoutMillis
       const once: Effect.Effect<Verdict> = Effect.flatMap(through(lane, statement, [part]), (verdicts) => {

@@ -5,6 +5,7 @@ import type * as PgClient from "@effect/sql-pg/PgClient"
 import * as PgTypes from "@effect/sql-pg/PgTypes"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import type { SqlError } from "effect/sql/SqlError"
 import { PostgresJournal } from "../../../durable/internal/journals.ts"
@@ -95,12 +96,10 @@ export const make = Effect.fnUntraced(function*(options: {
     { eventStreamId, events, expectedVersion }: Append,
     verdict: Verdict
   ): Effect.Effect<number, EventStoreError> =>
-    verdict._tag === "Done" && verdict.version !== undefined
-      ? Effect.succeed(verdict.version)
-      : Effect.flatMap(
-        decided(store, eventStreamId, expectedVersion, verdict),
-        (version) => version === undefined ? versionOf(store, events.at(-1)?.id ?? "") : Effect.succeed(version)
-      )
+    Effect.flatMap(
+      decided(store, eventStreamId, expectedVersion, verdict),
+      (version) => version === undefined ? versionOf(store, events.at(-1)?.id ?? "") : Effect.succeed(version)
+    )
 
   const versionNow = (store: string, eventStreamId: string) =>
     Effect.map(
@@ -156,19 +155,38 @@ export const make = Effect.fnUntraced(function*(options: {
     created: dateOf(created)
   })
 
+  const context = yield* Effect.context<never>()
+  const begin = (
+    store: string,
+    append: Append,
+    settle: (exit: Exit.Exit<number, EventStoreError>) => void
+  ): () => void => {
+    let stop = committer.append(store, append, (verdict) => {
+      if (Exit.isFailure(verdict)) return settle(Exit.failCause(verdict.cause))
+      if (verdict.value._tag === "Done" && verdict.value.version !== undefined) {
+        return settle(Exit.succeed(verdict.value.version))
+      }
+      const fiber = Effect.runForkWith(context)(versionFrom(store, append, verdict.value))
+      fiber.addObserver(settle)
+      stop = () => fiber.interruptUnsafe()
+    })
+    return () => stop()
+  }
+  const append = (store: string, append: Append) =>
+    Effect.callback<number, EventStoreError>((resume) => Effect.sync(begin(store, append, resume)))
+
   return {
-    append: (store, append) =>
-      Effect.withFiber((fiber) =>
-        opened.has(store) && !isInTransaction(client, fiber)
-          ? Effect.flatMap(committer.append(store, append), (verdict) => versionFrom(store, append, verdict))
-          : Effect.gen(function*() {
-            yield* ensureOpen(store)
-            const verdict = isInTransaction(client, fiber)
-              ? yield* stage(client, store, append, Effect.sync(() => signals.tell("events", store)))
-              : yield* committer.append(store, append)
-            return yield* versionFrom(store, append, verdict)
-          })
-      ),
+    append: (store, events) =>
+      Effect.withFiber((fiber) => {
+        if (isInTransaction(client, fiber)) {
+          return ensureOpen(store).pipe(
+            Effect.andThen(stage(client, store, events, Effect.sync(() => signals.tell("events", store)))),
+            Effect.flatMap((verdict) => versionFrom(store, events, verdict))
+          )
+        }
+        return opened.has(store) ? append(store, events) : Effect.andThen(ensureOpen(store), append(store, events))
+      }),
+    beginAppend: (store, append, settle) => opened.has(store) ? begin(store, append, settle) : undefined,
     journal: (store) =>
       Effect.withFiber((fiber) =>
         Effect.map(ensureOpen(store), () => isInTransaction(client, fiber) ? undefined : journalOf(store))
