@@ -39,7 +39,8 @@ export class Lessons {
   }
 
   forgetMissed(): void {
-    this.#missed.clear()
+    // Most often there is nothing to forget, and to clear a set makes a new one.
+    if (this.#missed.size > 0) this.#missed.clear()
   }
 
   clear(): void {

@@ -300,27 +300,34 @@ CREATE FUNCTION holdfast.commit_steps(
   OUT refused integer[], OUT pushed bigint[]
 ) LANGUAGE plpgsql AS $$
 DECLARE
-  good integer[];
+  passed integer;
 BEGIN
   UPDATE holdfast.lane l SET seq = p_seq, refused = '{}' WHERE l.id = p_lane AND l.seq = p_seq - 1 AND NOT l.closed;
   IF NOT FOUND THEN
     RETURN;
   END IF;
-  WITH part AS MATERIALIZED (
-    SELECT x.*, coalesce((SELECT b.pushed FROM holdfast.inbox b WHERE b.id = x.id), 0) AS pushed
-    FROM unnest(p_id, p_version, p_guard, p_state, p_taken) WITH ORDINALITY AS x(id, version, guard, state, taken, m)
-    ORDER BY x.id
-  ), done AS (
-    UPDATE holdfast.server s SET version = s.version + 1, taken = coalesce(p.taken, s.taken), state = coalesce(p.state, s.state)
-    FROM part p
-    WHERE s.id = p.id AND s.version = p.version AND (p.guard IS NULL OR p.guard = p.pushed)
-    RETURNING p.m::integer
-  )
-  SELECT (SELECT coalesce(array_agg(d.m), '{}') FROM done d), (SELECT array_agg(p.pushed ORDER BY p.m) FROM part p)
-  INTO good, pushed;
+  UPDATE holdfast.server s SET version = s.version + 1, taken = coalesce(p.taken, s.taken), state = coalesce(p.state, s.state)
+  FROM (
+    SELECT x.* FROM unnest(p_id, p_version, p_guard, p_state, p_taken) AS x(id, version, guard, state, taken) ORDER BY x.id
+  ) p
+  WHERE s.id = p.id AND s.version = p.version
+    AND (p.guard IS NULL OR p.guard = coalesce((SELECT b.pushed FROM holdfast.inbox b WHERE b.id = p.id), 0));
+  GET DIAGNOSTICS passed = ROW_COUNT;
   refused := '{}';
-  IF cardinality(good) < cardinality(p_id) THEN
-    refused := ARRAY(SELECT m FROM generate_series(1, cardinality(p_id)) AS m WHERE NOT m = ANY (good));
+  IF passed = cardinality(p_id) AND array_position(p_guard, NULL) IS NULL THEN
+    -- As it was found to be.
+    pushed := p_guard;
+    RETURN;
+  END IF;
+  SELECT array_agg(coalesce(b.pushed, 0) ORDER BY x.m) INTO pushed
+  FROM unnest(p_id) WITH ORDINALITY AS x(id, m) LEFT JOIN holdfast.inbox b ON b.id = x.id;
+  IF passed < cardinality(p_id) THEN
+    -- All whose rows were not written just now.
+    refused := ARRAY(
+      SELECT x.m::integer FROM unnest(p_id) WITH ORDINALITY AS x(id, m)
+      WHERE NOT EXISTS (SELECT FROM holdfast.server s WHERE s.id = x.id AND s.xmin = pg_current_xact_id()::xid)
+      ORDER BY x.m
+    );
     UPDATE holdfast.lane l SET refused = commit_steps.refused WHERE l.id = p_lane;
   END IF;
 END $$;
