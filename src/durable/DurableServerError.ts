@@ -26,7 +26,10 @@ export class CallTimeout extends Schema.TaggedError<CallTimeout>("holdfast/durab
   rpc: Schema.String,
   /** How long was waited, in milliseconds. */
   timeoutMillis: Schema.Finite,
-  /** What the node was waiting for, where it knows: that the database cannot be reached, for instance. */
+  /**
+   * What the node was waiting for, where it knows: that the database cannot be reached, that the server is locked, or which of its
+   * handlers runs, or that nobody runs it.
+   */
   detail: Schema.optionalKey(Schema.String)
 }) {
   override get message() {

@@ -4,12 +4,23 @@
  */
 import { PgClient } from "@effect/sql-pg"
 import { assert, layer } from "@effect/vitest"
-import { Cause, Effect, Exit, Fiber } from "effect"
+import { Cause, Effect, Exit, Fiber, Layer, Schedule } from "effect"
 import { TestClock } from "effect/testing"
+import type { DurableServerError } from "holdfast/durable"
 import * as CuttableProxy from "../support/CuttableProxy.ts"
 import * as Nodes from "../support/Nodes.ts"
 import * as TestPostgres from "../support/TestPostgres.ts"
-import { Counter, CounterLive, Journal, JournalLive } from "./fixtures/servers.ts"
+import {
+  Counter,
+  CounterLive,
+  Fragile,
+  fragileLive,
+  Journal,
+  JournalLive,
+  makeWorld,
+  Tank,
+  tankLive
+} from "./fixtures/servers.ts"
 
 layer(Nodes.layerMemory)("CallTimeouts, by the clock", (it) => {
   it.effect("a call that nobody answers ends after 5 seconds, not before, and says what it was about", () =>
@@ -24,6 +35,54 @@ layer(Nodes.layerMemory)("CallTimeouts, by the clock", (it) => {
       const { reason } = yield* Fiber.join(caller)
       if (reason._tag !== "CallTimeout") return assert.fail(reason._tag)
       assert.deepInclude({ ...reason }, { kind: "Counter", key: "nobody", rpc: "Get", timeoutMillis: 5000 })
+    }))
+
+  it.effect("a call that is not answered says what it waited for, as far as this process knows", () =>
+    Effect.gen(function*() {
+      const world = makeWorld()
+      world.poison.add("never")
+      const store = yield* Nodes.Store
+      const holder = yield* store.start({
+        servers: Layer.mergeAll(
+          JournalLive,
+          tankLive(world),
+          fragileLive(world, { defectRetryPolicy: Schedule.spaced("1 minute") })
+        )
+      })
+      const producer = yield* store.start()
+      const journal = yield* holder.run(Journal.client())
+      const tank = yield* holder.run(Tank.client())
+      const fragile = yield* holder.run(Fragile.client())
+      const fromElsewhere = yield* producer.run(Journal.client())
+      const counter = yield* producer.run(Counter.client())
+      const options = { timeout: "1 second" } as const
+      const long = { timeout: "1 hour" } as const
+      yield* Effect.forkChild(journal("why").call.WriteSlowly({ entry: "slow", millis: 600_000 }, long))
+      yield* Effect.forkChild(tank("why").call.Fill({ what: "slow", millis: 600_000 }, long))
+      yield* Effect.forkChild(fragile("why").call.Do({ what: "never" }, long))
+      yield* TestClock.adjust(100)
+      const holderId = yield* holder.id
+      for (
+        const [call, detail] of [
+          [journal("why").call.Read(undefined, options), "its handler is at \"WriteSlowly\""],
+          [tank("why").call.Look(undefined, options), "it is locked by \"Fill\""],
+          [
+            fragile("why").call.Done(undefined, options),
+            "an attempt at \"Do\" has failed, and is to be followed by another one"
+          ],
+          [fromElsewhere("why").call.Read(undefined, options), `node ${holderId} ran it when it was looked up`],
+          [counter("why").call.Get(undefined, options), "no process ran it when it was looked up"]
+        ] as const
+      ) {
+        const asked: Effect.Effect<unknown, DurableServerError.DurableServerError> = call
+        const caller = yield* Effect.forkChild(Effect.flip(asked), { startImmediately: true })
+        yield* TestClock.adjust(1000)
+        const error = yield* Fiber.join(caller)
+        assert.strictEqual(error.reason._tag === "CallTimeout" ? error.reason.detail : error.reason._tag, detail)
+        assert.include(error.message, detail)
+      }
+      // What was begun is let end.
+      yield* TestClock.adjust("20 minutes")
     }))
 
   it.effect("each call has its own time, whatever others wait for", () =>

@@ -66,7 +66,8 @@ const sending = (
       const { residency } = inside
       const waiting = new WaitingFiber(inside, resume)
       if (mode === "call" && timeoutMillis < Number.POSITIVE_INFINITY) {
-        waiting.deadline = residency.deadlines.add(timeoutMillis, () =>
+        waiting.deadline = residency.deadlines.add(timeoutMillis, () => {
+          const detail = residency.waitsFor(definition.kind, key.text)
           waiting.settle({
             _tag: "Broken",
             error: residency.tooNew(definition.kind, key.text) ?? new DurableServerError({
@@ -75,10 +76,11 @@ const sending = (
                 key: key.text,
                 rpc: operation.tag,
                 timeoutMillis,
-                ...(residency.storage.trouble() === undefined ? {} : { detail: residency.storage.trouble() ?? "" })
+                ...(detail === undefined ? {} : { detail })
               })
             })
-          }))
+          })
+        })
       }
       waiting.call = residency.send(definition, key, mode, message, priority, waiting)
       return Effect.sync(() => waiting.leave())

@@ -157,6 +157,14 @@ export class Execution {
     return this.#isBackingOff
   }
 
+  /** What keeps messages waiting, in words. */
+  get occupation(): string | undefined {
+    const rpc = this.#running?.message.operation.tag
+    if (this.#isBackingOff) return `an attempt at "${rpc}" has failed, and is to be followed by another one`
+    if (this.isLocked) return `it is locked by "${this.#locked?.message.operation.tag}"`
+    return rpc === undefined ? undefined : `its handler is at "${rpc}"`
+  }
+
   /** Whether the step being made holds only as long as nothing else is in line. */
   get isGuarded(): boolean {
     return this.#draft?.guard !== undefined

@@ -229,6 +229,11 @@ export class Residency implements Host {
     )
   }
 
+  /** What those who call a server may be waiting for, in words. */
+  waitsFor(kind: string, key: string): string | undefined {
+    return this.storage.trouble() ?? this.#residents.get(kind)?.get(key)?.waitsFor
+  }
+
   /** Why messages to a server are left to others, where its state is of a newer version than this process can read. */
   tooNew(kind: string, key: string): DurableServerError | undefined {
     return this.#residents.get(kind)?.get(key)?.tooNew

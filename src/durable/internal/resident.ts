@@ -57,6 +57,8 @@ export class Resident implements Server {
   tooNew: DurableServerError | undefined
   /** When it was last used, for its owner to see. */
   lastUsed = 0
+  /** The living node that held it when it was last looked up, where it is elsewhere. */
+  #holder: number | undefined
 
   readonly #mailbox = new Mailbox()
   readonly #line = new Line()
@@ -103,6 +105,23 @@ export class Resident implements Server {
   /** How many messages are in its line at most, as far as is known here. */
   get inLine(): number {
     return this.phase === "held" ? Math.max(0, this.#line.end - this.taken) : 0
+  }
+
+  /** What those who call it may be waiting for, in words, as far as is known here. */
+  get waitsFor(): string | undefined {
+    switch (this.phase) {
+      case "unknown":
+      case "locating":
+        return "it is not known yet who runs it"
+      case "elsewhere":
+        return this.#holder === undefined
+          ? "no process ran it when it was looked up"
+          : `node ${this.#holder} ran it when it was looked up`
+      case "releasing":
+        return "it is leaving memory"
+      default:
+        return this.#execution.occupation
+    }
   }
 
   get version(): number {
@@ -200,9 +219,10 @@ export class Resident implements Server {
   }
 
   /** Somebody else is to run it: whoever holds it, or whoever can read its state, if that is of a newer version. */
-  heldElsewhere(id: number, newerVersion?: number): void {
+  heldElsewhere(id: number, holder?: number, newerVersion?: number): void {
     if (this.phase !== "locating") return
     this.id = id
+    this.#holder = holder
     const knownVersion = this.#host.registration(this.kind)?.definition.stateVersion
     this.tooNew = newerVersion === undefined || knownVersion === undefined ? undefined : new DurableServerError({
       reason: new StateTooNew({ kind: this.kind, key: this.key, storedVersion: newerVersion, knownVersion })

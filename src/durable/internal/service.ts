@@ -91,8 +91,8 @@ export const serve = (node: Residency, settings: Settings): Effect.Effect<never>
     sentAt: number
   ) => {
     const registration = node.registration(resident.kind)
-    if (answer._tag === "TooNew") return resident.heldElsewhere(answer.id, answer.stateVersion)
-    if (answer._tag !== "Claimed") return resident.heldElsewhere(answer.id)
+    if (answer._tag === "TooNew") return resident.heldElsewhere(answer.id, undefined, answer.stateVersion)
+    if (answer._tag !== "Claimed") return resident.heldElsewhere(answer.id, answer.holder)
     if (registration !== undefined && resident.isLocating) {
       node.byId.set(answer.id, resident)
       resident.claimed(answer, registration, sentAt)
