@@ -67,10 +67,13 @@ export const make = Effect.fnUntraced(function*(
     const [first, ...rest] = group.map(({ append }) => append)
     if (first === undefined) return Effect.void
     if (rest.length === 0) {
-      return Effect.map(Effect.exit(request.one(store, first)), (exit) => {
-        Deferred.doneUnsafe(heard, Effect.void)
-        settle(group[0], exit)
-      })
+      return Effect.ignoreCause(
+        Effect.onExit(request.one(store, first), (exit) =>
+          Effect.sync(() => {
+            Deferred.doneUnsafe(heard, Effect.void)
+            settle(group[0], exit)
+          }))
+      )
     }
     return Stream.runForEachArray(
       request.several(store, [first, ...rest]),
