@@ -285,6 +285,35 @@ layer(Layer.empty, { excludeTestServices: true })("a worker that is lost mid-cal
     60_000
   )
 
+  it.effect("who waits for a client that is closed is told, and so is who asks it for something later", () =>
+    Effect.gen(function*() {
+      const { changed } = yield* given
+      for (const count of [1, 3]) {
+        const begun = yield* Deferred.make<void>()
+        const slow = changed(({ append }) => ({
+          append: (store, wanted) =>
+            wanted.eventStreamId === "SEA"
+              ? append(store, wanted)
+              : Effect.andThen(Deferred.succeed(begun, undefined), Effect.never)
+        }))
+        const { url } = yield* worker(slow)
+        const { close, events } = yield* client([url])
+        yield* events.appendEvents("flights", "SEA", counted(0, 1))
+        const waiting = yield* Effect.forEach(
+          range(0, count),
+          (n) => Effect.forkChild(reasonOf(events.appendEvents("flights", `LAX-${n}`, counted(0, 1))))
+        )
+        yield* Deferred.await(begun)
+        yield* close
+        for (const fiber of waiting) {
+          const reason = yield* Effect.timeout(Fiber.join(fiber), "4 seconds")
+          assert.isTrue(reason._tag === "StoreUnavailable" && reason.mayBeDone)
+        }
+        const reason = yield* Effect.timeout(reasonOf(events.getVersion("flights", "SEA")), "4 seconds")
+        assert.isTrue(reason._tag === "StoreUnavailable" && !reason.mayBeDone)
+      }
+    }))
+
   it.effect("two clients of one worker are to each other as two processes: one has a subscription, the other waits", () =>
     Effect.gen(function*() {
       const { services, store } = yield* given

@@ -113,6 +113,8 @@ export const make = Effect.fnUntraced(function*(
   let trouble = "none of them was reached yet"
 
   const now = () => clock.currentTimeMillisUnsafe()
+  /** Nothing that is begun from then on comes to an end. */
+  const isClosed = () => scope.state._tag === "Closed"
   const none: ReadonlySet<Worker> = new Set()
 
   // ---------------------------------------------------------------------------------------------- finding them
@@ -196,6 +198,7 @@ export const make = Effect.fnUntraced(function*(
   let turn = 0
 
   const choose = (store: string, without: ReadonlySet<Worker>): Worker | undefined => {
+    if (isClosed()) return undefined
     const candidates: Array<Worker> = []
     for (const worker of workers.values()) {
       if (worker.serves(store) && !without.has(worker) && breaker.isClosed(worker.info.id, now())) {
@@ -346,9 +349,10 @@ export const make = Effect.fnUntraced(function*(
             uncertain = uncertain || error._tag === "Unknown"
             if (uncertain && kind === "once") return yield* unanswered(error.detail)
             // It may be that the worker does not want this client any more.
-            if (error._tag === "NotSent") yield* refresh
+            if (error._tag === "NotSent" && !isClosed()) yield* refresh
           }
         }
+        if (isClosed()) return yield* unanswered("the gateway was closed")
         const left = deadline - now()
         const worker = left > 0 ? choose(store, refused) : undefined
         if (worker === undefined) {
@@ -385,6 +389,7 @@ export const make = Effect.fnUntraced(function*(
       const started = now()
       let pause = 10
       while (true) {
+        if (isClosed()) return yield* noWorkers("*", started)
         yield* refresh
         if (workers.size > 0) return Array.from(workers.values(), ({ info }) => info)
         if (now() - started + pause > timeoutMillis) return yield* noWorkers("*", started)
