@@ -49,29 +49,29 @@ export const beginning = (
       if (session instanceof EventStoreError) return decided([index, session])
       const pending = { stop: (): void => {} }
       const run = (answer: Effect.Effect<number, EventStoreError>): () => void => {
-        const fiber = Effect.runForkWith(context)(answer)
-        fiber.addObserver(settle)
+        const fiber = Effect.runForkWith(context)(explained(store, "appendEvents", answer))
+        fiber.addObserver(over)
         return () => fiber.interruptUnsafe()
       }
-      const settle = (exit: Exit.Exit<number, EventStoreError>): void => {
-        if (!underWay.has(pending)) return
-        if (Exit.isFailure(exit) && Cause.hasDies(exit.cause)) {
-          run(explained(store, "appendEvents", exit))
-          return
-        }
-        underWay.delete(pending)
+      const over = (exit: Exit.Exit<number, EventStoreError>): void => {
+        if (!underWay.delete(pending)) return
         leave(session, store, exit)
         if (Exit.isSuccess(exit)) return decided([index, exit.value])
         const error = Cause.findErrorOption(exit.cause)
         if (Option.isSome(error)) decided([index, error.value])
       }
+      const settle = (exit: Exit.Exit<number, EventStoreError>): void => {
+        if (Exit.isFailure(exit) && Cause.hasDies(exit.cause)) run(exit)
+        else over(exit)
+      }
       underWay.add(pending)
       const append = checked(store, wired)
-      if (append instanceof EventStoreError) return settle(Exit.fail(append))
-      const stop = storage.beginAppend?.(store, append, settle) ?? run(storage.append(store, append))
+      if (append instanceof EventStoreError) return over(Exit.fail(append))
+      const stop = storage.beginAppend?.(store, append, settle) ??
+        run(Effect.suspend(() => storage.append(store, append)))
       pending.stop = () => {
         stop()
-        settle(Exit.interrupt())
+        over(Exit.interrupt())
       }
     }
 

@@ -2,7 +2,7 @@
  * The appends of one request: each is let in, decided and told alone, whatever becomes of the others.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, DateTime, Effect, Exit, Redacted, Scope } from "effect"
+import { Clock, DateTime, Effect, Exit, Logger, Redacted, Scope } from "effect"
 import { Rpc } from "effect/rpc"
 import { EventStoreError, StreamDeleted } from "../../../../src/events/EventStoreError.ts"
 import type { Append, Appended } from "../../../../src/events/GatewayRpcs.ts"
@@ -104,6 +104,32 @@ describe("the appends of one request", () => {
       const { told, underWay } = yield* request(storage, [wired("a"), wired("b")])
       storage.begun.get("a")?.(Exit.die(new Error("a secret of the storage")))
       storage.begun.get("b")?.(Exit.succeed(1))
+      yield* Effect.yieldNow
+      assert.deepStrictEqual(told().sort(), [[0, "StoreUnavailable"], [1, 1]])
+      assert.strictEqual(underWay(), 0)
+    }))
+
+  it.effect("where not even the log takes what happened it is over all the same, and takes no place", () => {
+    let lines = 0
+    const broken = Logger.make(() => {
+      lines++
+      throw new Error("the disk is full")
+    })
+    return Effect.gen(function*() {
+      const storage = slow()
+      const { underWay } = yield* request(storage, [wired("a")])
+      storage.begun.get("a")?.(Exit.die(new Error("the storage is broken")))
+      assert.deepStrictEqual([underWay(), lines], [0, 1])
+    }).pipe(Effect.provide(Logger.layer([broken])))
+  })
+
+  it.effect("a storage that throws is told as one that does not answer, and the others go on", () =>
+    Effect.gen(function*() {
+      const append: EventStorage["append"] = (_, { eventStreamId }) => {
+        if (eventStreamId === "a") throw new Error("the storage is broken")
+        return Effect.succeed(1)
+      }
+      const { told, underWay } = yield* request({ append }, [wired("a"), wired("b")])
       yield* Effect.yieldNow
       assert.deepStrictEqual(told().sort(), [[0, "StoreUnavailable"], [1, 1]])
       assert.strictEqual(underWay(), 0)
