@@ -75,6 +75,16 @@ layer(PostgresStore, { excludeTestServices: true })("CommitFence", (it) => {
       assert.deepStrictEqual((yield* lineOf(first, target)).map(({ call }) => call), [sent[0]?.call, sent[2]?.call])
     }))
 
+  it.effect("a step from a version that its server only comes to within the group is refused, and nothing else of the group", () =>
+    Effect.gen(function*() {
+      const { first } = yield* Store
+      const [server, other] = yield* Effect.all([claimNew(first), claimNew(first)])
+      const next = { ...server, version: server.version + 1 }
+      const group = [step(server, { state: "1" }), step(next, { state: "2" }), step(other, { state: "3" })]
+      assert.deepStrictEqual(tags(yield* first.commit(group)), ["Done", "Superseded", "Done"])
+      assert.deepStrictEqual([yield* storedState(server.id), yield* storedState(other.id)], ["1", "3"])
+    }))
+
   it.effect("nothing of a member that was declared dead is committed, whatever it is", () =>
     Effect.gen(function*() {
       const { first } = yield* Store

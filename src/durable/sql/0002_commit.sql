@@ -322,10 +322,13 @@ BEGIN
   SELECT array_agg(coalesce(b.pushed, 0) ORDER BY x.m) INTO pushed
   FROM unnest(p_id) WITH ORDINALITY AS x(id, m) LEFT JOIN holdfast.inbox b ON b.id = x.id;
   IF passed < cardinality(p_id) THEN
-    -- All whose rows were not written just now.
+    -- All whose rows were not written just now: by this transaction, which has no savepoints, and from that version on.
     refused := ARRAY(
-      SELECT x.m::integer FROM unnest(p_id) WITH ORDINALITY AS x(id, m)
-      WHERE NOT EXISTS (SELECT FROM holdfast.server s WHERE s.id = x.id AND s.xmin = pg_current_xact_id()::xid)
+      SELECT x.m::integer FROM unnest(p_id, p_version) WITH ORDINALITY AS x(id, version, m)
+      WHERE NOT EXISTS (
+        SELECT FROM holdfast.server s
+        WHERE s.id = x.id AND s.version = x.version + 1 AND s.xmin = pg_current_xact_id()::xid
+      )
       ORDER BY x.m
     );
     UPDATE holdfast.lane l SET refused = commit_steps.refused WHERE l.id = p_lane;
