@@ -156,7 +156,7 @@ const Checkpointed = Schema.Literals(["done", "lost", "gone"])
  */
 export class GatewayRpcs extends RpcGroup.make(
   // Appending
-  /** The number of the last event. */
+  /** One append, alone: the number of its last event. */
   rpc("Append", { ...Stored, append: Append }, Schema.Int),
   /** Appends of one client that were ready together. Each is decided for itself, and told when it is. */
   Rpc.make("AppendEach", {
