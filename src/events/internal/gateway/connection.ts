@@ -73,14 +73,8 @@ export const open = Effect.fnUntraced(function*(options: {
   const scope = yield* Scope.fork(parent)
   const closed = yield* Deferred.make<void>()
   const outbox = new Gathering<string>()
-  /** Until when an answer to each request has to be there. */
+  /** Until when an answer to each request has to be there: to all but those that go on until they are ended. */
   const deadlines = new Map<string | number, number>()
-  /** Requests that go on until they are ended: the worker sends as much as is acknowledged. */
-  const endless = new Set<string | number>()
-  const over = (requestId: string | number): void => {
-    deadlines.delete(requestId)
-    endless.delete(requestId)
-  }
   let isOpen = true
   let lastSeen = clock.currentTimeMillisUnsafe()
 
@@ -102,8 +96,8 @@ export const open = Effect.fnUntraced(function*(options: {
       return Effect.succeed({
         send: (_, message) => {
           if (!isOpen) return Effect.fail(lost("the connection is closed"))
-          // All others are answered whole, whatever is acknowledged.
-          if (message._tag === "Ack" && !endless.has(message.requestId)) return Effect.void
+          // What has an end is answered whole, whatever is acknowledged.
+          if (message._tag === "Ack" && deadlines.has(message.requestId)) return Effect.void
           // Headers would be sent with each of them, and nobody reads them.
           const text = JSON.stringify(message._tag === "Request" ? { ...message, headers: [] } : message)
           if (message._tag === "Request" && isLarger(text, limits.requestBytes)) {
@@ -112,9 +106,10 @@ export const open = Effect.fnUntraced(function*(options: {
             return deliver({ _tag: "Exit", requestId: message.id, exit })
           }
           if (message._tag === "Request") {
-            if (message.tag === "Watch") endless.add(message.id)
-            else deadlines.set(message.id, clock.currentTimeMillisUnsafe() + options.timeoutMillis)
-          } else if (message._tag === "Interrupt") over(message.requestId)
+            if (message.tag !== "Watch") {
+              deadlines.set(message.id, clock.currentTimeMillisUnsafe() + options.timeoutMillis)
+            }
+          } else if (message._tag === "Interrupt") deadlines.delete(message.requestId)
           outbox.add(text)
           return Effect.void
         },
@@ -149,7 +144,7 @@ export const open = Effect.fnUntraced(function*(options: {
           const parsed = JSON.parse(frame) as RpcMessage.FromServerEncoded | ReadonlyArray<RpcMessage.FromServerEncoded>
           for (const message of [parsed].flat()) {
             if (message._tag === "Pong") continue
-            if (message._tag === "Exit") over(message.requestId)
+            if (message._tag === "Exit") deadlines.delete(message.requestId)
             yield* deliver(message)
           }
         }

@@ -176,6 +176,7 @@ export const make = Effect.fnUntraced(function*(
   let underway: Deferred.Deferred<void, EventStoreError> | undefined
   const refresh: Effect.Effect<void, EventStoreError> = Effect.suspend(() => {
     if (underway !== undefined) return Deferred.await(underway)
+    if (isClosed()) return Effect.void
     const outcome = underway = Deferred.makeUnsafe<void, EventStoreError>()
     return refreshing.pipe(
       Effect.onExit((exit) => {
@@ -349,7 +350,7 @@ export const make = Effect.fnUntraced(function*(
             uncertain = uncertain || error._tag === "Unknown"
             if (uncertain && kind === "once") return yield* unanswered(error.detail)
             // It may be that the worker does not want this client any more.
-            if (error._tag === "NotSent" && !isClosed()) yield* refresh
+            if (error._tag === "NotSent") yield* refresh
           }
         }
         if (isClosed()) return yield* unanswered("the gateway was closed")
