@@ -3,6 +3,7 @@
  */
 import { Context, type Duration, Effect, Exit, Layer, Redacted, References, Scope } from "effect"
 import { EventGateway, EventStore, GatewayToken, GatewayWorkers } from "holdfast/events"
+import type { Append } from "holdfast/events/GatewayRpcs"
 import * as GatewayWorker from "holdfast/events/GatewayWorker"
 
 export const key: GatewayToken.Key = { id: "test", secret: Redacted.make("a secret of at least 32 bytes, for tests") }
@@ -75,3 +76,14 @@ export const through = <E, R>(store: Layer.Layer<EventStore.EventStore, E, R>) =
       return (yield* client([url])).events
     })
   ).pipe(Layer.provide(store), Layer.provide(Layer.fresh(GatewayWorkers.layer)))
+
+/** An append of one event, as it goes over the wire. */
+export const wired = (eventStreamId: string, data = "{}"): Append => [eventStreamId, "any", [[
+  "00000000-0000-7000-8000-00000000000a",
+  false,
+  "A",
+  data,
+  null,
+  null,
+  null
+]]]

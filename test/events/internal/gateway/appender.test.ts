@@ -3,18 +3,8 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, Scope, Stream } from "effect"
-import type { Append } from "../../../../src/events/GatewayRpcs.ts"
 import { make } from "../../../../src/events/internal/gateway/appender.ts"
-
-const wired = (eventStreamId: string): Append => [eventStreamId, "any", [[
-  "00000000-0000-7000-8000-00000000000a",
-  false,
-  "A",
-  "{}",
-  null,
-  null,
-  null
-]]]
+import { wired } from "../../gateway/support.ts"
 
 describe("the appends of a client at one worker", () => {
   for (const count of [1, 2]) {

@@ -12,18 +12,9 @@ import { Breaker } from "../../../../src/events/internal/gateway/breaker.ts"
 import { Clients } from "../../../../src/events/internal/gateway/clients.ts"
 import { guard } from "../../../../src/events/internal/gateway/guard.ts"
 import type { EventStorage } from "../../../../src/events/internal/storage.ts"
+import { wired } from "../../gateway/support.ts"
 
 const limits = { requestBytes: 1024, requests: 100, storeRequests: 3, subscriptions: 1 }
-
-const wired = (eventStreamId: string, data = "{}"): Append => [eventStreamId, "any", [[
-  "00000000-0000-7000-8000-00000000000a",
-  false,
-  "A",
-  data,
-  null,
-  null,
-  null
-]]]
 
 /** A request of these appends over a storage, and what was told of them so far. */
 const request = Effect.fnUntraced(function*(
